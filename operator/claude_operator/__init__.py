@@ -1,0 +1,1 @@
+"""Claude Code on Kubernetes: one distribution, four processes, one room per concern."""

@@ -1,0 +1,1 @@
+"""The one place that holds credentials: model proxy, git proxy, egress, journal, results, inbox."""

@@ -1,0 +1,1 @@
+"""The one way to talk to the Kubernetes API: session, requests, errors, list-watch, lease, event recorder."""

@@ -1,0 +1,47 @@
+"""Names that more than one process must agree on: API group, kinds, labels, service accounts, files.
+
+A constant lives here only when two processes, or a process and a manifest, would break if they
+disagreed about it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+GROUP: Final = "claude-operator.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+SESSION_KIND: Final = "ClaudeSession"
+SESSION_PLURAL: Final = "claudesessions"
+PROJECT_KIND: Final = "ClaudeProject"
+PROJECT_PLURAL: Final = "claudeprojects"
+
+LABEL_SESSION_UID: Final = f"{GROUP}/session-uid"
+"""On Jobs and Pods: uid of the ClaudeSession. The controller's watches select on its presence."""
+LABEL_SESSION_NAME: Final = f"{GROUP}/session"
+"""On Jobs and Pods: name of the ClaudeSession, for people (`kubectl logs -l`)."""
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+"""On Jobs and Pods: the attempt's number, counted from 1."""
+
+CREDENTIAL_SECRET_TYPE: Final = f"{GROUP}/credential"
+"""The only Secret type that the gateway uses; it must also list the hosts it may be sent to."""
+
+SESSION_SERVICE_ACCOUNT: Final = "claude-session"
+"""Service account of every session pod, in the session's namespace; it is bound to no role."""
+SESSION_CONTAINER: Final = "session"
+"""Name of the one container in a session pod."""
+GATEWAY_AUDIENCE: Final = "claude-gateway"
+"""Audience of the projected token that a session pod holds."""
+GATEWAY_INTERNAL_AUDIENCE: Final = "claude-gateway-internal"
+"""Audience of the tokens with which controller, shim and administrators speak to the internal port."""
+
+TOKEN_PATH: Final = "/var/run/secrets/claude-gateway/token"  # noqa: S105 - a path, not a token
+"""Where the pod's projected token is mounted; kubelet rotates the file."""
+READY_PATH: Final = "/home/claude/.runner/ready"
+"""The runner creates this file when the agent starts; the pod's startup probe looks for it."""
+WORKSPACE_PATH: Final = "/workspace"
+HOME_PATH: Final = "/home/claude"
+
+SESSION_UID: Final = 1000
+"""uid and gid of the session container's user (operator/images/session/Dockerfile)."""

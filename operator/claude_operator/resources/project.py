@@ -1,0 +1,161 @@
+"""ClaudeProject: the administrator's side of the sessions in one namespace.
+
+It names hosts, credentials (Secrets, never their contents), models, limits and what a session may
+choose. The gateway checks it and writes its `Ready`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from claude_operator.resources.condition import Condition
+from claude_operator.resources.model import ApiModel, Host, ModelName, Name
+from claude_operator.resources.pod import PodSpec
+from claude_operator.resources.session import Limits, Retry
+
+HttpUrl = Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+"""An origin with an optional path; no user info, query or fragment."""
+
+
+class RepositoryHost(ApiModel):
+    """A git host whose repositories the sessions may use."""
+
+    host: Host
+    """As in a session's `repository`; the first of the list is the default."""
+    url: HttpUrl | None = None
+    """Base of the clone URLs; default `https://<host>`."""
+    api_url: HttpUrl | None = Field(default=None, alias="apiURL")
+    """Base of the host's REST API, for pull requests; default for github.com: its own."""
+    credentials_secret: Name | None = None
+    """Secret of the type claude-operator.dev/credential; none: anonymous, read only."""
+    repositories: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)
+    ] = []
+    """Globs of `owner/repo` that may be used; empty: all."""
+
+
+class Price(ApiModel):
+    """US dollars per million tokens, for a model that the gateway's table does not know."""
+
+    model: ModelName
+    input: Annotated[float, Field(ge=0, le=10_000)]
+    output: Annotated[float, Field(ge=0, le=10_000)]
+    cache_read: Annotated[float, Field(ge=0, le=10_000)]
+    cache_write: Annotated[float, Field(ge=0, le=10_000)]
+
+
+class ModelAccess(ApiModel):
+    """The model's API."""
+
+    upstream_url: HttpUrl = "https://api.anthropic.com"
+    credentials_secret: Name = "anthropic"  # noqa: S105 - the Secret's name
+    """Secret of the type claude-operator.dev/credential."""
+    default: ModelName = "claude-sonnet-5-5"
+    allowed: Annotated[list[ModelName], Field(max_length=50)] = []
+    """Models that a session may name, and the CLI may call; empty: the default alone."""
+    server_tools: bool = False
+    """Allow tools that run at the provider (web search, fetch, code execution) and MCP connectors:
+    they can carry data out from there."""
+    prices: Annotated[list[Price], Field(max_length=50)] = []
+
+
+class Defaults(ApiModel):
+    """What a session gets that does not choose."""
+
+    limits: Limits | None = None
+    retry: Retry | None = None
+    tools: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)] = []
+    pod: PodSpec | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+
+
+class Budgets(ApiModel):
+    """Caps over all sessions of the project; a session that would exceed one is paused."""
+
+    daily_usd: Annotated[float, Field(ge=0, le=10_000_000)] | None = Field(default=None, alias="dailyUSD")
+    """US dollars per UTC day."""
+    monthly_usd: Annotated[float, Field(ge=0, le=10_000_000)] | None = Field(default=None, alias="monthlyUSD")
+    """US dollars per UTC month."""
+
+
+class PodChoices(ApiModel):
+    """What a session's `pod` may name; an empty list allows nothing but the default."""
+
+    images: Annotated[list[Annotated[str, Field(min_length=1, max_length=500)]], Field(max_length=50)] = []
+    """Images, or globs of them."""
+    runtime_class_names: Annotated[list[Name], Field(max_length=20)] = []
+    priority_class_names: Annotated[list[Name], Field(max_length=20)] = []
+    node_selector_keys: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=20)] = []
+    toleration_keys: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=20)] = []
+    max_cpu: Annotated[str, Field(max_length=32)] | None = None
+    max_memory: Annotated[str, Field(max_length=32)] | None = None
+
+
+class Egress(ApiModel):
+    """Hosts that session pods may reach, by CONNECT through the gateway, port 443."""
+
+    hosts: Annotated[list[Host], Field(max_length=200)] = []
+
+
+class GitHubTriggers(ApiModel):
+    """Who may start sessions from GitHub."""
+
+    users: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=500)] = []
+    bots: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
+    repositories: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)
+    ] = []
+    mention: Annotated[str, Field(min_length=2, max_length=50, pattern=r"^@[A-Za-z0-9-]+$")] | None = None
+    """The bot's name as it is called in comments."""
+    webhook_secret: Name | None = None
+    """Secret that holds the webhook's HMAC key."""
+
+
+class Triggers(ApiModel):
+    """Ways other than the API by which sessions start."""
+
+    github: GitHubTriggers | None = None
+
+
+class ProjectSpec(ApiModel):
+    """The rules for the sessions that name this project."""
+
+    repository_hosts: Annotated[
+        list[RepositoryHost],
+        Field(
+            min_length=1,
+            max_length=20,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["host"]},
+        ),
+    ]
+    model: ModelAccess = ModelAccess()
+    defaults: Defaults | None = None
+    max_concurrent_sessions: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    """Sessions of the project that run at once; absent: no limit of its own."""
+    paused: bool = False
+    """True: nothing new starts; what runs goes on."""
+    budgets: Budgets | None = None
+    egress: Egress | None = None
+    branch_patterns: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=20)
+    ] = []
+    """Globs that a `publish.branch` must match; empty: only the default branch name `claude/...`."""
+    pod: PodChoices | None = None
+    notify_hosts: Annotated[list[Host], Field(max_length=50)] = []
+    """Hosts that `notify.url` may name; empty: every public one."""
+    triggers: Triggers | None = None
+
+
+class ProjectStatus(ApiModel):
+    """Written by the gateway, which alone can see whether the credentials are usable."""
+
+    observed_generation: int = -1
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []

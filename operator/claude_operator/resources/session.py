@@ -1,0 +1,348 @@
+"""ClaudeSession: one piece of work for Claude Code, declared.
+
+The spec says what is wanted and is immutable but for a few knobs; the status is a small, truthful
+summary that the controller alone writes. Transcripts, events and artifacts live in the gateway.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from claude_operator.resources.condition import Condition, initial_conditions
+from claude_operator.resources.lifecycle import Phase, Reason
+from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, Timestamp, cel
+from claude_operator.resources.pod import PodSpec
+
+
+class SessionType(StrEnum):
+    """What kind of work it is; it shapes the prompt."""
+
+    IMPLEMENTATION = "implementation"
+    ANALYSIS = "analysis"
+    TESTING = "testing"
+    REVIEW = "review"
+    COORDINATION = "coordination"
+
+
+class When(StrEnum):
+    """How a dependency must have ended for its dependent to start."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    FINISHED = "Finished"
+
+
+class Dependency(ApiModel):
+    """Another session of the namespace that must end first; it need not exist yet."""
+
+    name: Name
+    when: When = When.SUCCEEDED
+
+
+class Limits(ApiModel):
+    """Caps over all attempts together. Reaching one pauses the session; raising it goes on."""
+
+    max_turns: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Turns of the agent."""
+    max_cost_usd: Annotated[float, Field(ge=0.01, le=100_000)] | None = None
+    """US dollars, at the gateway's price table."""
+    max_tokens: Annotated[int, Field(ge=1, le=10_000_000_000)] | None = None
+    """Tokens of every kind, input and output."""
+
+
+class Retry(ApiModel):
+    """Further attempts after a failure; each resumes conversation and tree from the last checkpoint."""
+
+    limit: Annotated[int, Field(ge=0, le=10)] = 0
+    backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] = 10
+    on: Annotated[list[Reason], Field(max_length=20)] = []
+    """Reasons that are retried; empty: every reason that a new attempt could mend."""
+
+
+class McpServer(ApiModel):
+    """An MCP server for the CLI: a command in the pod, or a URL on an egress host of the project."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    command: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    args: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)] = []
+    env: Annotated[dict[str, Annotated[str, Field(max_length=4000)]], Field(max_length=50)] = {}
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+
+    @classmethod
+    def rules(cls) -> list[dict[str, str]]:
+        """Exactly one way to reach it."""
+        return [cel("has(self.command) != has(self.url)", "give exactly one of command and url")]
+
+
+class PullRequest(ApiModel):
+    """Open a pull request from the published branch; done by the platform, not by the agent."""
+
+    draft: bool = False
+    title: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Default: first line of the agent's summary."""
+    body: Annotated[str, Field(max_length=20_000)] | None = None
+    base: GitRef | None = None
+    """Default: the session's base branch."""
+
+
+class Publish(ApiModel):
+    """Where the work goes."""
+
+    branch: GitRef | None = None
+    """Default `claude/<name>-<uid5>`. Another must match a branch pattern of the project."""
+    pull_request: PullRequest | None = None
+
+
+class SecretReference(ApiModel):
+    """A Secret in the same namespace."""
+
+    name: Name
+
+
+class Notify(ApiModel):
+    """A signed POST at each final state."""
+
+    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")]
+    secret_ref: SecretReference | None = None
+
+
+class SessionSpec(ApiModel):
+    """What is wanted."""
+
+    type: SessionType = SessionType.IMPLEMENTATION
+    project: Name = "default"
+    """Name of a ClaudeProject in the same namespace."""
+    repository: Annotated[
+        str,
+        Field(
+            max_length=400,
+            pattern=(
+                r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?/)?"
+                r"[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9_.-]*[A-Za-z0-9_-]$"
+            ),
+            json_schema_extra={
+                "x-kubernetes-validations": [
+                    cel(
+                        "!self.endsWith('.git') && !self.contains('..')",
+                        "write it as owner/repo or host/owner/repo, without '.git' and '..'",
+                    )
+                ]
+            },
+        ),
+    ]
+    """`owner/repo` on the project's first host, or `host/owner/repo`."""
+    branch: GitRef | None = None
+    """The base to work from; default: the remote's default branch."""
+    requirements: Annotated[str, Field(min_length=1, max_length=200_000, pattern=r"[^\s]")]
+    """The task; it reaches the prompt byte for byte."""
+    context: Annotated[str, Field(max_length=200_000)] | None = None
+    """Background for the task, likewise byte for byte."""
+    dependencies: Annotated[
+        list[Dependency],
+        Field(
+            max_length=50,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """Sessions whose results this one needs; they may be applied in any order, before they exist."""
+    resume_from: Name | None = None
+    """A finished session whose conversation and working tree this one continues."""
+    suspend: bool = False
+    """True: do not start yet. Without effect once the session has started."""
+    cancel: bool = False
+    """True: stop now and keep what was done. It cannot be taken back."""
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Higher starts first."""
+    timeout_seconds: Annotated[int, Field(ge=10, le=604_800)] = 1800
+    """The agent's wall clock in one attempt."""
+    start_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 600
+    """Longest time from the Job's creation to the agent's start: scheduling, image, clone."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """Delete the finished session after this time; default: keep it."""
+    limits: Limits | None = None
+    retry: Retry | None = None
+    model: ModelName | None = None
+    """Default: the project's."""
+    system_prompt: Annotated[str, Field(max_length=50_000)] | None = None
+    """Appended to the CLI's own."""
+    tools: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z]")]], Field(max_length=64)
+    ] = []
+    """Tools of the CLI that exist for this session; default: the project's."""
+    mcp_servers: Annotated[
+        list[McpServer],
+        Field(
+            max_length=20,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    publish: Publish | None = None
+    artifacts: Annotated[
+        list[
+            Annotated[
+                str,
+                Field(
+                    min_length=1,
+                    max_length=200,
+                    json_schema_extra={
+                        "x-kubernetes-validations": [
+                            cel(
+                                "!self.startsWith('/') && !self.contains('..')",
+                                "a glob relative to the repository's root, without '..'",
+                            )
+                        ]
+                    },
+                ),
+            ]
+        ],
+        Field(max_length=50),
+    ] = []
+    """Globs of files to keep, relative to the repository's root."""
+    notify: Notify | None = None
+    pod: PodSpec | None = None
+
+    @classmethod
+    def rules(cls) -> list[dict[str, str]]:
+        """Immutability, and what concerns more than one field."""
+        return [
+            *(_immutable(name) for name in _immutable_fields()),
+            cel("self.cancel || !oldSelf.cancel", "cancel cannot be taken back: create another session"),
+            cel(
+                "!has(self.branch) || !has(self.publish) || !has(self.publish.branch) || "
+                "self.publish.branch != self.branch",
+                "publish.branch must differ from branch: a session never pushes to its base",
+                field_path=".publish.branch",
+            ),
+        ]
+
+
+MUTABLE_FIELDS = frozenset({"suspend", "cancel", "priority", "limits", "ttlSecondsAfterFinished"})
+
+
+def _immutable_fields() -> list[str]:
+    names = (field.alias or name for name, field in SessionSpec.model_fields.items())
+    return [name for name in names if name not in MUTABLE_FIELDS]
+
+
+def _immutable(name: str) -> dict[str, str]:
+    # On spec, not on the field: a field-level `self == oldSelf` does not fire when an optional
+    # field is added or removed.
+    return cel(
+        f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
+        f"{name} is immutable: create another session, or continue this one by resumeFrom",
+    )
+
+
+class Usage(ApiModel):
+    """What was spent, as the gateway metered it."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cost_usd: float = Field(default=0, alias="costUSD")
+    """US dollars, to six decimals."""
+    turns: int = 0
+    """Answers of the model to the main conversation and its sub-agents."""
+    estimated: bool = False
+    """True when a response broke off and its reservation was booked instead."""
+
+
+class Attempt(ApiModel):
+    """One Job, one pod, one run of the agent."""
+
+    number: int
+    job: Annotated[str, Field(max_length=63)]
+    pod: Annotated[str, Field(max_length=253)] | None = None
+    start_time: Timestamp | None = None
+    """When the agent started."""
+    completion_time: Timestamp | None = None
+    """When the attempt ended; absent while it is open."""
+    reason: Reason | None = None
+    message: Annotated[str, Field(max_length=1024)] | None = None
+    exit_code: int | None = None
+    usage: Usage | None = None
+
+
+class WaitingFor(ApiModel):
+    """A dependency that holds the session back."""
+
+    name: Annotated[str, Field(max_length=63)]
+    phase: Annotated[str, Field(max_length=20)]
+    """The dependency's phase, or `Absent`."""
+
+
+class PullRequestStatus(ApiModel):
+    """The pull request that the platform opened."""
+
+    url: Annotated[str, Field(max_length=2000)]
+    number: int
+
+
+class Result(ApiModel):
+    """What came out, as the gateway saw it."""
+
+    summary: Annotated[str, Field(max_length=1024)] | None = None
+    """The agent's last words, cut to 1 KiB; the whole text is in the gateway's record."""
+    branch: Annotated[str, Field(max_length=255)] | None = None
+    commit: Annotated[str, Field(max_length=64)] | None = None
+    pull_request: PullRequestStatus | None = None
+
+
+class ArtifactStatus(ApiModel):
+    """A file that the gateway keeps."""
+
+    path: Annotated[str, Field(max_length=1024)]
+    size: int
+    """Bytes."""
+    sha256: Annotated[str, Field(max_length=64)]
+
+
+class SessionStatus(ApiModel):
+    """Where it stands; written by the controller alone."""
+
+    phase: Phase = Phase.PENDING
+    observed_generation: int = -1
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    attempts: Annotated[list[Attempt], Field(max_length=20)] = []
+    claude_session_id: Annotated[str, Field(max_length=64)] | None = None
+    waiting_for: Annotated[list[WaitingFor], Field(max_length=50)] = []
+    start_time: Timestamp | None = None
+    """When the first attempt's agent started."""
+    completion_time: Timestamp | None = None
+    """When the final phase was decided."""
+    model: Annotated[str, Field(max_length=100)] | None = None
+    image: Annotated[str, Field(max_length=500)] | None = None
+    limits: Limits | None = None
+    usage: Usage | None = None
+    result: Result | None = None
+    artifacts: Annotated[list[ArtifactStatus], Field(max_length=100)] = []
+
+    @classmethod
+    def rules(cls) -> list[dict[str, str]]:
+        """A final phase is final, whoever writes."""
+        finals = ", ".join(f"'{phase}'" for phase in Phase if phase.final)
+        return [
+            cel(
+                f"!(oldSelf.phase in [{finals}]) || self.phase == oldSelf.phase",
+                "a final phase never changes: continue with a new session (resumeFrom)",
+            )
+        ]
+
+
+def initial_status() -> dict[str, Any]:
+    """The status that the CRD defaults to, so that `kubectl` and kstatus are right before the first write."""
+    return {
+        "phase": Phase.PENDING.value,
+        "observedGeneration": -1,
+        "conditions": [condition.to_api() for condition in initial_conditions()],
+    }

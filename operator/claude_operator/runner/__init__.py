@@ -1,0 +1,1 @@
+"""Inside the pod: claim, clone, prompt, drive the CLI, publish, report. It knows nothing of Kubernetes."""

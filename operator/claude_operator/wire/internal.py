@@ -1,0 +1,123 @@
+"""The internal port: what controller, shim and administrators ask of the gateway.
+
+Every request carries a service-account token of the audience `claude-gateway-internal` as
+`Authorization: Bearer`; the gateway's configuration lists the subjects that are let in.
+
+| request | body | answer |
+|---|---|---|
+| GET …/sessions/{uid} | - | 200 SessionRecord; 404 when nothing is known of that uid |
+| POST …/sessions/{uid}/attempts/{n}/close | - | 200 SessionRecord: fenced, its numbers are final |
+| POST …/sessions/{uid}/cancel | CancelRequest | 204: no model from now on, no push after the grace |
+| PUT …/sessions/{uid}/outcome | Outcome | 204: every token of it is void; the first outcome stands |
+| GET …/outcomes/{namespace}/{name} | - | 200 Outcome of the latest uid; 404 |
+| POST …/sessions/{uid}/inbox | InboxPost | 200 InboxItem |
+| GET …/sessions/{uid}/events?after=N&follow=0/1 | - | 200 x-ndjson, one RecordedEvent a line |
+| GET …/sessions/{uid}/artifacts | - | 200 [ArtifactStatus] |
+| GET …/sessions/{uid}/artifacts/{path} | - | 200, the bytes |
+| GET /livez, /readyz, /metrics | - | without a token |
+
+(… is /internal/v1.)
+All of them are repeatable: a caller that lost the answer asks again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from claude_operator.resources.lifecycle import Phase, Reason
+from claude_operator.resources.session import ArtifactStatus, PullRequestStatus, SessionType, Usage
+from claude_operator.wire.message import Message
+from claude_operator.wire.session import RunResult
+
+SESSIONS_PATH = "/internal/v1/sessions"
+OUTCOMES_PATH = "/internal/v1/outcomes"
+
+
+class Published(Message):
+    """A push that the gateway let through and saw accepted."""
+
+    branch: str
+    commit: str
+
+
+class AttemptRecord(Message):
+    """One attempt, as the gateway saw it."""
+
+    number: int
+    pod_uid: str
+    claimed_at: str
+    closed_at: str | None = None
+    usage: Usage = Usage()
+    """Of this attempt alone."""
+    reported: RunResult | None = None
+    """What the runner said of its end: a claim."""
+    verdict: Reason | None = None
+    """Why the gateway itself stopped or failed it (ModelAuthFailed, ModelOverloaded, BudgetExceeded,
+    CloneFailed, PublishRejected, ...): what it last refused or could not do, unless that succeeded since."""
+    verdict_message: str = ""
+
+
+class SessionRecord(Message):
+    """One session, over all its attempts."""
+
+    uid: str
+    namespace: str
+    name: str
+    claude_session_id: str | None = None
+    usage: Usage = Usage()
+    attempts: list[AttemptRecord] = []
+    published: Published | None = None
+    pull_request: PullRequestStatus | None = None
+    artifacts: list[ArtifactStatus] = []
+    cancel_requested: bool = False
+    last_event: int = 0
+    """Sequence number of the last event."""
+    has_checkpoint: bool = False
+
+
+class CancelRequest(Message):
+    """Tell the runner to stop."""
+
+    namespace: str
+    name: str
+    grace_seconds: Annotated[int, Field(ge=0, le=600)] = 60
+    """Time for the runner to checkpoint and push; the model is refused at once."""
+
+
+class Outcome(Message):
+    """How a session ended: what its dependents need of it, kept when the custom resource is gone."""
+
+    namespace: str
+    name: str
+    uid: str
+    type: SessionType
+    phase: Phase | Literal["Deleted"]
+    """`Deleted`: the custom resource was deleted before the session was finished."""
+    reason: Reason | None = None
+    message: str = ""
+    summary: str = ""
+    branch: str | None = None
+    commit: str | None = None
+    artifacts: list[str] = []
+    finished_at: str = ""
+
+
+class InboxPost(Message):
+    """Something for the runner, from a person or a client."""
+
+    kind: Annotated[str, Field(pattern=r"^(message|interrupt)$")]
+    text: Annotated[str, Field(max_length=200_000)] = ""
+
+
+class RecordedEvent(Message):
+    """One line of the journal."""
+
+    seq: int
+    """Counted from 1 within the session; the cursor of `after=`."""
+    attempt: int
+    source: Literal["gateway", "pod"]
+    time: str
+    type: str
+    data: dict[str, Any]

@@ -1,0 +1,210 @@
+"""The session port: what a session pod may say, and what it is told.
+
+Every request carries the pod's projected token as `Authorization: Bearer`; the gateway derives the
+session and the attempt from it, so no message names a session. Everything that a pod says is its
+claim: runner and agent share a uid.
+
+| request | body | answer |
+|---|---|---|
+| POST /v1/session/claim | - | 200 Assignment; 409 ErrorBody (ClaimRefused, Cancelled, ...) |
+| POST /v1/session/events | EventBatch | 200 EventReceipt |
+| GET /v1/session/inbox?after=N&wait=S | - | 200 Inbox, at once if it holds something, else after S <= 60 |
+| PUT /v1/session/blobs/{sha256}/{index} | <= 1 MiB raw | 204; chunks are counted from 0, in any order, repeatable |
+| GET /v1/session/blobs/{sha256} | - | 200, the bytes; only blobs that the assignment names |
+| POST /v1/session/checkpoint | Checkpoint | 204; 409 while a chunk is missing or the digest differs |
+| POST /v1/session/artifacts | ArtifactUpload | 204; 409 likewise |
+| POST /v1/session/result | RunResult | 204; repeatable, the first one stands |
+| POST /v1/session/pull-request | PullRequestRequest | 200 PullRequestOpened |
+| POST /v1/messages?beta=true | Messages API | the model's answer, metered |
+| GET, POST /git/{host}/{owner}/{repo}.git/... | smart HTTP | the git host's answer, fenced |
+
+A proxy port beside it takes `CONNECT host:443` with the same token as `Proxy-Authorization: Bearer`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from claude_operator.resources.lifecycle import Phase, Reason
+from claude_operator.resources.session import McpServer, PullRequest, SessionType
+from claude_operator.wire.message import MAX_EVENTS_PER_BATCH, BlobRef, Message
+
+CLAIM_PATH = "/v1/session/claim"
+EVENTS_PATH = "/v1/session/events"
+INBOX_PATH = "/v1/session/inbox"
+BLOBS_PATH = "/v1/session/blobs"
+CHECKPOINT_PATH = "/v1/session/checkpoint"
+ARTIFACTS_PATH = "/v1/session/artifacts"
+RESULT_PATH = "/v1/session/result"
+PULL_REQUEST_PATH = "/v1/session/pull-request"
+MESSAGES_PATH = "/v1/messages"
+GIT_PATH = "/git"
+
+# The environment of a session pod, which the engine writes and the runner reads.
+ENV_GATEWAY_URL = "CLAUDE_GATEWAY_URL"
+"""`https://host:port` of the session port."""
+ENV_GATEWAY_PROXY = "CLAUDE_GATEWAY_PROXY"
+"""`host:port` of the CONNECT port (TLS)."""
+ENV_GATEWAY_CA = "CLAUDE_GATEWAY_CA"
+"""PEM of the CA that signed the gateway's certificate."""
+
+
+class DependencyResult(Message):
+    """What a session that this one depended on has left behind; goes into the prompt."""
+
+    name: str
+    type: SessionType
+    phase: Phase
+    summary: str = ""
+    branch: str | None = None
+    commit: str | None = None
+    artifacts: list[str] = []
+
+
+class Resume(Message):
+    """The checkpoint that an attempt goes on from."""
+
+    transcript: BlobRef
+    """The CLI's conversation, `<claudeSessionId>.jsonl`."""
+    bundle: BlobRef | None = None
+    """Git bundle of the work in progress; none when the tree was clean at the base."""
+    commit: str | None = None
+    """The WIP commit in the bundle."""
+    head: str | None = None
+    """The commit that was checked out when the WIP commit was made."""
+
+
+class Assignment(Message):
+    """Everything the runner needs for one attempt; the answer to its claim."""
+
+    namespace: str
+    name: str
+    session_uid: str
+    attempt: int
+    type: SessionType
+    requirements: str
+    context: str | None = None
+    system_prompt: str | None = None
+    repository_host: str
+    repository_path: str
+    """`owner/repo`."""
+    repository_url: str
+    """As people know it (`https://host/owner/repo`): the origin's URL in the clone. Git traffic goes
+    through the forwarder all the same (url.<base>.insteadOf)."""
+    base_branch: str | None = None
+    """None: the remote's default branch."""
+    publish_branch: str
+    pull_request: PullRequest | None = None
+    model: str
+    tools: list[str]
+    mcp_servers: list[McpServer] = []
+    max_turns: int | None = None
+    """Turns that are left."""
+    max_cost_usd: float | None = None
+    """US dollars that are left; a hint for the CLI, the gateway enforces."""
+    timeout_seconds: int
+    claude_session_id: str
+    """UUID for `--session-id`, or for `--resume` when `resume` is given."""
+    resume: Resume | None = None
+    dependencies: list[DependencyResult] = []
+    artifacts: list[str] = []
+    egress_hosts: list[str] = []
+    author_name: str
+    author_email: str
+
+
+class PodEvent(Message):
+    """One line of the record, as the pod tells it."""
+
+    seq: Annotated[int, Field(ge=1)]
+    """Counted from 1 within the attempt; the gateway drops what it already has."""
+    time: str
+    """RFC 3339, the pod's clock."""
+    type: Annotated[str, Field(min_length=1, max_length=100)]
+    """`runner.<step>` for the runner's own steps, `cli.<type>` for the CLI's stream-json events."""
+    data: dict[str, Any]
+
+
+class EventBatch(Message):
+    """Events in ascending `seq`."""
+
+    events: Annotated[list[PodEvent], Field(max_length=MAX_EVENTS_PER_BATCH)]
+
+
+class EventReceipt(Message):
+    """How far the gateway's record goes; the runner forgets up to there."""
+
+    acknowledged: int
+
+
+class InboxItem(Message):
+    """Something for the runner to do."""
+
+    id: int
+    kind: Annotated[str, Field(pattern=r"^(message|interrupt|cancel)$")]
+    text: str = ""
+
+
+class Inbox(Message):
+    """Items with an id above the `after` that was asked for, ascending."""
+
+    items: list[InboxItem]
+
+
+class Checkpoint(Message):
+    """Conversation and working tree at one moment; replaces the last one in one transaction."""
+
+    transcript: BlobRef
+    bundle: BlobRef | None = None
+    commit: str | None = None
+    head: str | None = None
+    turns: int = 0
+
+
+class ArtifactUpload(Message):
+    """A file to keep; its blob was uploaded before."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Relative to the repository's root."""
+    blob: BlobRef
+
+
+class RunResult(Message):
+    """How the run ended, as the runner tells it."""
+
+    reason: Reason
+    """Completed, or why not."""
+    message: str = ""
+    summary: str = ""
+    """The agent's last words, whole."""
+    exit_code: int = 0
+    turns: int = 0
+    cpu_seconds: float | None = None
+    """CPU time of the container, from its cgroup."""
+    memory_peak_bytes: int | None = None
+    """Peak of the container's memory, from its cgroup."""
+
+
+class PullRequestRequest(Message):
+    """Open, or find again, the pull request of the published branch."""
+
+    title: str
+    body: str
+    base: str
+    draft: bool = False
+
+
+class PullRequestOpened(Message):
+    """The pull request that stands."""
+
+    url: str
+    number: int
+
+
+class Termination(Message):
+    """The container's termination message (JSON, at most 4096 bytes: kubelet cuts there)."""
+
+    reason: Reason
+    message: str = ""
