@@ -45,3 +45,8 @@ HOME_PATH: Final = "/home/claude"
 
 SESSION_UID: Final = 1000
 """uid and gid of the session container's user (operator/images/session/Dockerfile)."""
+
+
+def default_publish_branch(name: str, uid: str) -> str:
+    """The branch that a session pushes to unless it names another: unique per session, readable."""
+    return f"claude/{name}-{uid[:5]}"

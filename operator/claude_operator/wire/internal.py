@@ -8,7 +8,7 @@ Every request carries a service-account token of the audience `claude-gateway-in
 | GET …/sessions/{uid} | - | 200 SessionRecord; 404 when nothing is known of that uid |
 | POST …/sessions/{uid}/attempts/{n}/close | - | 200 SessionRecord: fenced, its numbers are final |
 | POST …/sessions/{uid}/cancel | CancelRequest | 204: no model from now on, no push after the grace |
-| PUT …/sessions/{uid}/outcome | Outcome | 204: every token of it is void; the first outcome stands |
+| PUT …/sessions/{uid}/outcome | Outcome | 200 Outcome: the first one stands; all its tokens are void |
 | GET …/outcomes/{namespace}/{name} | - | 200 Outcome of the latest uid; 404 |
 | POST …/sessions/{uid}/inbox | InboxPost | 200 InboxItem |
 | GET …/sessions/{uid}/events?after=N&follow=0/1 | - | 200 x-ndjson, one RecordedEvent a line |

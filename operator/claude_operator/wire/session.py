@@ -8,8 +8,8 @@ claim: runner and agent share a uid.
 |---|---|---|
 | POST /v1/session/claim | - | 200 Assignment; 409 ErrorBody (ClaimRefused, Cancelled, ...) |
 | POST /v1/session/events | EventBatch | 200 EventReceipt |
-| GET /v1/session/inbox?after=N&wait=S | - | 200 Inbox, at once if it holds something, else after S <= 60 |
-| PUT /v1/session/blobs/{sha256}/{index} | <= 1 MiB raw | 204; chunks are counted from 0, in any order, repeatable |
+| GET /v1/session/inbox?after=N&wait=S | - | 200 Inbox; waits for an item S <= 60 seconds |
+| PUT /v1/session/blobs/{sha256}/{index} | <= 1 MiB raw | 204; chunks count from 0, any order, repeatable |
 | GET /v1/session/blobs/{sha256} | - | 200, the bytes; only blobs that the assignment names |
 | POST /v1/session/checkpoint | Checkpoint | 204; 409 while a chunk is missing or the digest differs |
 | POST /v1/session/artifacts | ArtifactUpload | 204; 409 likewise |
