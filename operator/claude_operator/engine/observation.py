@@ -169,7 +169,8 @@ class GatewayFacts:
     """Its record after the attempt `closed` was closed."""
     closed: int = 0
     """The highest attempt that it has closed for us: fenced, numbers final."""
-    cancel_told: bool = False
+    cancel_told_at: datetime | None = None
+    """When it took our TellCancel; the runner's grace counts from then (anew after a restart of ours)."""
     outcome: Outcome | None = None
     """The outcome that stands."""
     unavailable: str = ""
