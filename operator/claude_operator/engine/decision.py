@@ -2,7 +2,9 @@
 
 The controller carries it out in this order:
 
-1. `ask`: a call to the gateway; its answer is put into GatewayFacts and the engine decides again.
+1. `ask`: a call to the gateway; its answer is put into GatewayFacts and the engine decides again. When
+   the call fails, the failure is put into GatewayFacts.unavailable, the rest of this decision is carried
+   out, and the key comes back after its back-off.
 2. `create_job`: POST; then the engine decides again on a cache that holds the new Job.
 3. `status`: merge-patch on /status, guarded by the resourceVersion that was decided on.
 4. `delete_job`: DELETE with propagationPolicy=Background and the Job's uid as precondition; only after

@@ -116,6 +116,7 @@ class Terminated:
     """Kubelet's word: Completed, Error, OOMKilled, ContainerCannotRun, ..."""
     message: str
     """The termination message: what the runner wrote, or the agent forged."""
+    started: datetime | None
     finished: datetime | None
 
 

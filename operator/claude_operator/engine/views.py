@@ -152,7 +152,7 @@ def job_view(obj: Json) -> Job | None:
 
 
 def controller_uid(meta: Json) -> str:
-    """uid of the controlling owner; empty without one."""
+    """The controlling owner's uid; empty without one."""
     for owner in meta.get("ownerReferences") or ():
         if owner.get("controller"):
             return str(owner["uid"])
@@ -198,7 +198,7 @@ def pod_view(obj: Json) -> Pod | None:
     scheduled = conditions.get("PodScheduled", {})
     disruption = conditions.get("DisruptionTarget", {})
     ready = conditions.get("Ready", {})
-    container = next(
+    container: Json = next(
         (c for c in status.get("containerStatuses") or () if c.get("name") == SESSION_CONTAINER), {}
     )
     waiting = (container.get("state") or {}).get("waiting") or {}
@@ -235,10 +235,11 @@ def _terminated(container: Json) -> Terminated | None:
     state = (container.get("state") or {}).get("terminated")
     if state is None:
         return None
-    finished = state.get("finishedAt")
+    started, finished = state.get("startedAt"), state.get("finishedAt")
     return Terminated(
         exit_code=state.get("exitCode", -1),
         reason=state.get("reason", ""),
         message=state.get("message", ""),
+        started=parse_time(started) if started else None,
         finished=parse_time(finished) if finished else None,
     )

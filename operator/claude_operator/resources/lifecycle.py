@@ -52,6 +52,7 @@ class Reason(StrEnum):
     STARTING = "Starting"
     RUNNING = "Running"
     CANCELLING = "Cancelling"
+    RETRYING = "Retrying"
     COMPLETED = "Completed"
     CANCELLED = "Cancelled"
     DEPENDENCY_NOT_MET = "DependencyNotMet"

@@ -6,7 +6,7 @@ Every request carries a service-account token of the audience `claude-gateway-in
 | request | body | answer |
 |---|---|---|
 | GET …/sessions/{uid} | - | 200 SessionRecord; 404 when nothing is known of that uid |
-| POST …/sessions/{uid}/attempts/{n}/close | - | 200 SessionRecord: fenced, its numbers are final |
+| POST …/sessions/{uid}/attempts/{n}/close | CloseRequest | 200 SessionRecord: fenced, its numbers final |
 | POST …/sessions/{uid}/cancel | CancelRequest | 204: no model from now on, no push after the grace |
 | PUT …/sessions/{uid}/outcome | Outcome | 200 Outcome: the first one stands; all its tokens are void |
 | GET …/outcomes/{namespace}/{name} | - | 200 Outcome of the latest uid; 404 |
@@ -75,6 +75,13 @@ class SessionRecord(Message):
     last_event: int = 0
     """Sequence number of the last event."""
     has_checkpoint: bool = False
+
+
+class CloseRequest(Message):
+    """Fence an attempt, also one that never claimed: a pod that comes later is refused."""
+
+    namespace: str
+    name: str
 
 
 class CancelRequest(Message):
