@@ -4,29 +4,27 @@ The step is not remembered, it is read off the conversation: as many answers as
 follow the last marker have been given. A server that counted requests instead
 would play the wrong step after a retry, a resumed session, a repetition without
 streaming, or when two sessions or a sub-agent speak to it at once.
-
-Requests are refused where the real API refuses them (no `max_tokens`, a
-`tool_use` without its result): a caller that only works against a lenient
-stand-in is broken.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
-
-from tests.world.script import NamedScript, Script, ScriptError, Step, Usage, markers, read_inline
+from tests.world.markers import markers
+from tests.world.request import blocks, digest
+from tests.world.script import NamedScript, Script, Step, Usage, read_inline
+from tests.world.variables import fill, fill_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.world.script import Marker, Scenarios
+    from pydantic import JsonValue
+
+    from tests.world.markers import Marker
+    from tests.world.request import Message, MessagesRequest
+    from tests.world.script import Scenarios
 
 ERROR_TYPES: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -41,125 +39,12 @@ ERROR_TYPES: Mapping[int, str] = {
     529: "overloaded_error",
 }
 """The Messages API's error types."""
-
-_VARIABLE = re.compile(r"\$?\$\{(CWD|LAST_TOOL_RESULT|MODEL)\}")
-# Claude Code 2.1 names it "Primary working directory" in a system entry.
-_CWD = re.compile(r"working directory: *([^\n]+)", re.IGNORECASE)
-
 _NO_SCRIPT = (
     "I am the scripted model of the test world. Put [[scenario:NAME]] or [[script: JSON]] "
     "into the prompt to tell me what to do."
 )
 _DEFAULT = NamedScript("default", Script(steps=(Step(text=(_NO_SCRIPT,)),)))
 _WITHOUT_TOOLS = NamedScript("without-tools", Script(steps=(Step(text=("OK",)),)))
-
-
-class RequestError(Exception):
-    """The Messages API's `invalid_request_error`; the text names field and remedy."""
-
-
-class Message(BaseModel):
-    """One entry of the conversation. Claude Code puts `system` entries between the others."""
-
-    model_config = ConfigDict(frozen=True)
-
-    role: Literal["user", "assistant", "system"]
-    content: str | list[dict[str, JsonValue]]
-
-
-class Metadata(BaseModel):
-    """What the caller says of itself."""
-
-    user_id: str | None = None
-
-
-class MessagesRequest(BaseModel):
-    """The fields of a request that decide the answer; all others are accepted and recorded."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: Annotated[str, Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1)]
-    messages: Annotated[list[Message], Field(min_length=1)]
-    system: str | list[dict[str, JsonValue]] = ""
-    tools: list[dict[str, JsonValue]] = []
-    stream: bool = False
-    metadata: Metadata = Metadata()
-
-
-def parse(body: bytes) -> MessagesRequest:
-    """The request in `body`.
-
-    Raises:
-        RequestError: the Messages API would refuse it.
-    """
-    try:
-        request = MessagesRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise RequestError(f"{where}: {first['msg']}") from None
-    _require_results(request.messages)
-    return request
-
-
-def _require_results(messages: Sequence[Message]) -> None:
-    """Every `tool_use` is answered before the model speaks again."""
-    waiting: set[str] = set()
-    for index, message in enumerate(messages):
-        # Neighbours of one role are one turn to the API.
-        if waiting and message.role == "assistant" and messages[index - 1].role != "assistant":
-            break
-        for block in blocks(message):
-            if block.get("type") == "tool_use":
-                waiting.add(str(block.get("id")))
-            elif block.get("type") == "tool_result":
-                identifier = str(block.get("tool_use_id"))
-                if identifier not in waiting:
-                    raise RequestError(
-                        f"messages.{index}: tool_result {identifier} answers no tool_use before it"
-                    )
-                waiting.remove(identifier)
-    if waiting:
-        missing = ", ".join(sorted(waiting))
-        raise RequestError(f"messages: `tool_use` ids were found without `tool_result` blocks: {missing}")
-
-
-def blocks(message: Message) -> list[dict[str, JsonValue]]:
-    """The content of `message` as blocks, however it was written."""
-    if isinstance(message.content, str):
-        return [{"type": "text", "text": message.content}]
-    return message.content
-
-
-def text_of(content: object) -> str:
-    """The text of a string or of the text blocks in a list."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "\n".join(
-        str(block.get("text", ""))
-        for block in content
-        if isinstance(block, dict) and block.get("type") == "text"
-    )
-
-
-def session_of(request: MessagesRequest, headers: Mapping[str, str]) -> str:
-    """Whose conversation it is: Claude Code's session id, else a digest of the first message.
-
-    The id stands in a header and, for proxies that rebuild headers, in
-    `metadata.user_id` as well.
-    """
-    if named := headers.get("x-claude-code-session-id"):
-        return named
-    if user := request.metadata.user_id:
-        try:
-            value = json.loads(user)
-        except json.JSONDecodeError:
-            return user
-        return str(value.get("session_id", user)) if isinstance(value, dict) else user
-    return "first-message-" + digest(request.messages[0].model_dump_json())[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +148,14 @@ def _content(request: MessagesRequest, step: Step, seed: str, echo: str) -> Iter
         signature = base64.b64encode(digest(step.thinking).encode()).decode()
         yield {"type": "thinking", "thinking": step.thinking, "signature": signature}
     for text in (*step.text, *((echo,) if echo else ())):
-        yield {"type": "text", "text": _fill(text, request)}
+        yield {"type": "text", "text": fill(text, request)}
     for index, tool in enumerate(step.tools):
         identifier = "toolu_" + digest(f"{seed}/{index}")[:24]
         yield {
             "type": "tool_use",
             "id": identifier,
             "name": tool.name,
-            "input": _fill_all(tool.input, request),
+            "input": fill_all(tool.input, request),
         }
 
 
@@ -298,51 +183,3 @@ def wire_usage(usage: Usage) -> dict[str, JsonValue]:
 def error_object(error_type: str, message: str, request_id: str) -> dict[str, JsonValue]:
     """The Messages API's error body, which is also the data of an `error` event."""
     return {"type": "error", "error": {"type": error_type, "message": message}, "request_id": request_id}
-
-
-def _fill_all(value: JsonValue, request: MessagesRequest) -> JsonValue:
-    if isinstance(value, str):
-        return _fill(value, request)
-    if isinstance(value, list):
-        return [_fill_all(one, request) for one in value]
-    if isinstance(value, dict):
-        return {key: _fill_all(one, request) for key, one in value.items()}
-    return value
-
-
-def _fill(text: str, request: MessagesRequest) -> str:
-    """`text` with its variables; `$${CWD}` stands for `${CWD}`, other `${...}` are the shell's own."""
-
-    def value(found: re.Match[str]) -> str:
-        if found.group().startswith("$$"):
-            return found.group()[1:]
-        match found.group(1):
-            case "CWD":
-                return _working_directory(request)
-            case "LAST_TOOL_RESULT":
-                return _last_tool_result(request)
-            case _:
-                return request.model
-
-    return _VARIABLE.sub(value, text)
-
-
-def _working_directory(request: MessagesRequest) -> str:
-    entries = [text_of(message.content) for message in request.messages if message.role != "assistant"]
-    for text in (text_of(request.system), *entries):
-        if found := _CWD.search(text):
-            return found.group(1).strip()
-    raise ScriptError("the step uses ${CWD}, but the request names no 'working directory: ...'")
-
-
-def _last_tool_result(request: MessagesRequest) -> str:
-    for message in reversed(request.messages):
-        for block in reversed(blocks(message)):
-            if block.get("type") == "tool_result":
-                return text_of(block.get("content"))
-    raise ScriptError("the step uses ${LAST_TOOL_RESULT}, but the conversation holds no tool_result")
-
-
-def digest(text: str) -> str:
-    """A stable name for `text`; lone surrogates, which JSON can hold, are no obstacle."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

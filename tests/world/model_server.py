@@ -18,16 +18,9 @@ from aiohttp import web
 from tests.world.echo import echoed_headers, echoed_text
 from tests.world.ledger import Ledger
 from tests.world.listening import Control, Listener, json_response
-from tests.world.messages import (
-    ERROR_TYPES,
-    RequestError,
-    choose,
-    compose,
-    error_object,
-    parse,
-    session_of,
-)
+from tests.world.messages import ERROR_TYPES, choose, compose, error_object
 from tests.world.records import Record, Recorder
+from tests.world.request import RequestError, parse, session_of
 from tests.world.script import Scenarios, ScriptError
 from tests.world.sse import Event, events
 from tests.world.totals import Totals
@@ -40,7 +33,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from tests.world.echo import Echo, Place
-    from tests.world.messages import Answer, MessagesRequest, Play
+    from tests.world.messages import Answer, Play
+    from tests.world.request import MessagesRequest
     from tests.world.script import Delay, Drop, Error
 
 SCENARIOS = Path(__file__).with_name("scenarios")
