@@ -23,7 +23,7 @@ class ConditionType(StrEnum):
 
 
 class ConditionStatus(StrEnum):
-    """The three values of the Kubernetes API conventions."""
+    """True, False or Unknown."""
 
     TRUE = "True"
     FALSE = "False"
@@ -31,11 +31,13 @@ class ConditionStatus(StrEnum):
 
 
 class Condition(ApiModel):
-    """`metav1.Condition`, field for field."""
+    """One aspect of the state, for `kubectl wait` and kstatus; fields as in metav1.Condition."""
 
     type: Annotated[str, Field(max_length=63)]
+    """Ready, Finished or Succeeded."""
     status: ConditionStatus
     observed_generation: int | None = None
+    """The metadata.generation that this was decided on."""
     last_transition_time: Timestamp
     reason: Annotated[str, Field(min_length=1, max_length=63)]
     message: Annotated[str, Field(max_length=4096)] = ""
@@ -45,14 +47,14 @@ EPOCH = "1970-01-01T00:00:00Z"
 """Transition time of the defaulted condition: nothing has been observed yet (Gateway API does the same)."""
 
 
-def initial_conditions() -> list[Condition]:
-    """What holds before any controller has looked."""
+def initial_conditions(message: str = "not yet seen by the controller") -> list[Condition]:
+    """What holds before the one who writes the status has looked."""
     return [
         Condition(
             type=ConditionType.READY,
             status=ConditionStatus.FALSE,
             last_transition_time=EPOCH,
             reason=Reason.PENDING,
-            message="not yet seen by the controller",
+            message=message,
         )
     ]

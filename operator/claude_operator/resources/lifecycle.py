@@ -89,6 +89,10 @@ class Reason(StrEnum):
     PUBLISH_REJECTED = "PublishRejected"
 
 
+ATTEMPT_REASONS = tuple(Reason)[list(Reason).index(Reason.IMAGE_PULL_BACK_OFF) :]
+"""Why an attempt can fail, by the groups of the list above: what `retry.on` may name."""
+
+
 class ProjectReason(StrEnum):
     """Why a project is ready, or not."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 
@@ -33,6 +33,11 @@ class ApiModel(BaseModel):
         """The JSON form that is sent to the API server; unset optional fields are left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+    @classmethod
+    def rules(cls) -> list[dict[str, str]]:
+        """The CEL rules that the CRD puts on objects of this class; made with `cel`."""
+        return []
+
 
 def cel(rule: str, message: str, *, field_path: str | None = None) -> dict[str, str]:
     """One `x-kubernetes-validations` entry; the message must say what to do about it."""
@@ -42,37 +47,62 @@ def cel(rule: str, message: str, *, field_path: str | None = None) -> dict[str, 
     return entry
 
 
+PATTERN_RULE = "x-pattern-rule"
+"""Key in a field's JSON schema, for crd generation: the CEL rule that stands for the field's `pattern`."""
+
+
+def remedy(message: str, *, also: str = "") -> dict[str, JsonValue]:
+    """`json_schema_extra` of a field with a `pattern`: what the API server says when a value differs.
+
+    Args:
+        message: what to write instead; the server names the field and the value itself.
+        also: a further condition in CEL over `self`, for what a pattern without look-ahead cannot say.
+    """
+    return {PATTERN_RULE: {"message": message, "also": also}}
+
+
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+Name = Annotated[
+    str,
+    Field(
+        max_length=63,
+        pattern=DNS_LABEL,
+        json_schema_extra=remedy("use lower-case letters, digits and inner dashes"),
+    ),
+]
 """Name of an object in the same namespace: an RFC 1123 label."""
 
 Host = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$")
+    str,
+    Field(
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$",
+        json_schema_extra=remedy("write host or host:port, in lower case, without scheme and path"),
+    ),
 ]
 """A host name, lower case, with an optional port."""
 
 GitRef = Annotated[
     str,
     Field(
-        min_length=1,
         max_length=200,
-        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+@-]*(/[A-Za-z0-9_][A-Za-z0-9_.+@-]*)*$",
-        json_schema_extra={
-            "x-kubernetes-validations": [
-                cel(
-                    "!self.contains('..') && !self.contains('@{') && !self.endsWith('.') && "
-                    "!self.endsWith('.lock') && !self.contains('.lock/')",
-                    "not a valid branch name: it must not hold '..' or '@{', nor end in '.' or '.lock'",
-                )
-            ]
-        },
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_+@-]*(\.[A-Za-z0-9_+@-]+)*(/[A-Za-z0-9_][A-Za-z0-9_+@-]*(\.[A-Za-z0-9_+@-]+)*)*$",
+        json_schema_extra=remedy(
+            "use letters, digits, _ + @ - and single inner dots, in parts joined by /; no part ends in .lock",
+            also="!(self + '/').contains('.lock/')",
+        ),
     ),
 ]
 """A branch name: the safe subset of `git check-ref-format`; no leading dash or dot in any part."""
 
 ModelName = Annotated[
-    str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]*$")
+    str,
+    Field(
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/\[\]-]*$",
+        json_schema_extra=remedy("write the name as the API of the model does, without spaces"),
+    ),
 ]
 
 Timestamp = Annotated[str, Field(max_length=40, json_schema_extra={"format": "date-time"})]

@@ -6,16 +6,24 @@ choose. The gateway checks it and writes its `Ready`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
+from typing_extensions import override
 
-from claude_operator.resources.condition import Condition
-from claude_operator.resources.model import ApiModel, Host, ModelName, Name
-from claude_operator.resources.pod import PodSpec
+from claude_operator.resources.condition import Condition, initial_conditions
+from claude_operator.resources.model import ApiModel, Host, ModelName, Name, cel, remedy
+from claude_operator.resources.pod import PodSpec, Quantity
 from claude_operator.resources.session import Limits, Retry
 
-HttpUrl = Annotated[str, Field(max_length=500, pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")]
+HttpUrl = Annotated[
+    str,
+    Field(
+        max_length=500,
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        json_schema_extra=remedy("write https://host/path, without user, query and fragment"),
+    ),
+]
 """An origin with an optional path; no user info, query or fragment."""
 
 
@@ -60,6 +68,18 @@ class ModelAccess(ApiModel):
     they can carry data out from there."""
     prices: Annotated[list[Price], Field(max_length=50)] = []
 
+    @classmethod
+    @override
+    def rules(cls) -> list[dict[str, str]]:
+        """A default that nobody may use would fail every session."""
+        return [
+            cel(
+                "!has(self.allowed) || size(self.allowed) == 0 || self.default in self.allowed",
+                "default is not in allowed: add it there, or name another default",
+                field_path=".default",
+            )
+        ]
+
 
 class Defaults(ApiModel):
     """What a session gets that does not choose."""
@@ -89,8 +109,8 @@ class PodChoices(ApiModel):
     priority_class_names: Annotated[list[Name], Field(max_length=20)] = []
     node_selector_keys: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=20)] = []
     toleration_keys: Annotated[list[Annotated[str, Field(max_length=317)]], Field(max_length=20)] = []
-    max_cpu: Annotated[str, Field(max_length=32)] | None = None
-    max_memory: Annotated[str, Field(max_length=32)] | None = None
+    max_cpu: Quantity | None = None
+    max_memory: Quantity | None = None
 
 
 class Egress(ApiModel):
@@ -107,7 +127,17 @@ class GitHubTriggers(ApiModel):
     repositories: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)
     ] = []
-    mention: Annotated[str, Field(min_length=2, max_length=50, pattern=r"^@[A-Za-z0-9-]+$")] | None = None
+    mention: (
+        Annotated[
+            str,
+            Field(
+                max_length=50,
+                pattern=r"^@[A-Za-z0-9-]+$",
+                json_schema_extra=remedy("write @ and a GitHub login"),
+            ),
+        ]
+        | None
+    ) = None
     """The bot's name as it is called in comments."""
     webhook_secret: Name | None = None
     """Secret that holds the webhook's HMAC key."""
@@ -159,3 +189,9 @@ class ProjectStatus(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = []
+
+
+def initial_project_status() -> dict[str, Any]:
+    """The status that the CRD defaults to: not ready until the gateway says so."""
+    conditions = initial_conditions("not yet checked by the gateway")
+    return {"observedGeneration": -1, "conditions": [condition.to_api() for condition in conditions]}

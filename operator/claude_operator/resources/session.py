@@ -9,11 +9,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
+from typing_extensions import override
 
 from claude_operator.resources.condition import Condition, initial_conditions
-from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, Timestamp, cel
+from claude_operator.resources.lifecycle import ATTEMPT_REASONS, Phase, Reason
+from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, Timestamp, cel, remedy
 from claude_operator.resources.pod import PodSpec
 
 
@@ -35,11 +36,22 @@ class When(StrEnum):
     FINISHED = "Finished"
 
 
+WebUrl = Annotated[
+    str,
+    Field(
+        max_length=2000,
+        pattern=r"^https?://[^\s/]",
+        json_schema_extra=remedy("begin with https:// or http:// and a host"),
+    ),
+]
+
+
 class Dependency(ApiModel):
     """Another session of the namespace that must end first; it need not exist yet."""
 
     name: Name
     when: When = When.SUCCEEDED
+    """How it must have ended."""
 
 
 class Limits(ApiModel):
@@ -57,24 +69,49 @@ class Retry(ApiModel):
     """Further attempts after a failure; each resumes conversation and tree from the last checkpoint."""
 
     limit: Annotated[int, Field(ge=0, le=10)] = 0
+    """Further attempts at the most."""
     backoff_seconds: Annotated[int, Field(ge=0, le=86_400)] = 10
-    on: Annotated[list[Reason], Field(max_length=20)] = []
+    """Wait before the first retry; doubled before each further one."""
+    on: Annotated[
+        list[
+            Annotated[
+                Reason,
+                WithJsonSchema({"type": "string", "enum": [reason.value for reason in ATTEMPT_REASONS]}),
+            ]
+        ],
+        Field(max_length=len(ATTEMPT_REASONS)),
+    ] = []
     """Reasons that are retried; empty: every reason that a new attempt could mend."""
 
 
 class McpServer(ApiModel):
     """An MCP server for the CLI: a command in the pod, or a URL on an egress host of the project."""
 
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+    name: Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern=r"^[A-Za-z0-9_-]+$",
+            json_schema_extra=remedy("use letters, digits, _ and -"),
+        ),
+    ]
     command: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """Started in the session's pod."""
     args: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=50)] = []
     env: Annotated[dict[str, Annotated[str, Field(max_length=4000)]], Field(max_length=50)] = {}
-    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")] | None = None
+    url: WebUrl | None = None
 
     @classmethod
+    @override
     def rules(cls) -> list[dict[str, str]]:
         """Exactly one way to reach it."""
-        return [cel("has(self.command) != has(self.url)", "give exactly one of command and url")]
+        return [
+            cel("has(self.command) != has(self.url)", "give exactly one of command and url"),
+            cel(
+                "has(self.command) || (!has(self.args) && !has(self.env))",
+                "args and env belong to command: remove them or url",
+            ),
+        ]
 
 
 class PullRequest(ApiModel):
@@ -95,6 +132,18 @@ class Publish(ApiModel):
     """Default `claude/<name>-<uid5>`. Another must match a branch pattern of the project."""
     pull_request: PullRequest | None = None
 
+    @classmethod
+    @override
+    def rules(cls) -> list[dict[str, str]]:
+        """A pull request leads from one branch to another."""
+        return [
+            cel(
+                "!has(self.branch) || !has(self.pullRequest) || !has(self.pullRequest.base) || "
+                "self.branch != self.pullRequest.base",
+                "pullRequest.base must differ from branch",
+            )
+        ]
+
 
 class SecretReference(ApiModel):
     """A Secret in the same namespace."""
@@ -105,14 +154,16 @@ class SecretReference(ApiModel):
 class Notify(ApiModel):
     """A signed POST at each final state."""
 
-    url: Annotated[str, Field(max_length=2000, pattern=r"^https?://")]
+    url: WebUrl
     secret_ref: SecretReference | None = None
+    """Holds the key that signs the body."""
 
 
 class SessionSpec(ApiModel):
     """What is wanted."""
 
     type: SessionType = SessionType.IMPLEMENTATION
+    """What kind of work it is; it shapes the prompt."""
     project: Name = "default"
     """Name of a ClaudeProject in the same namespace."""
     repository: Annotated[
@@ -123,20 +174,23 @@ class SessionSpec(ApiModel):
                 r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?/)?"
                 r"[A-Za-z0-9][A-Za-z0-9-]{0,99}/[A-Za-z0-9_.-]*[A-Za-z0-9_-]$"
             ),
-            json_schema_extra={
-                "x-kubernetes-validations": [
-                    cel(
-                        "!self.endsWith('.git') && !self.contains('..')",
-                        "write it as owner/repo or host/owner/repo, without '.git' and '..'",
-                    )
-                ]
-            },
+            json_schema_extra=remedy(
+                "write owner/repo or host/owner/repo, without https://, .git and .. in it",
+                also="!self.endsWith('.git') && !self.contains('..')",
+            ),
         ),
     ]
     """`owner/repo` on the project's first host, or `host/owner/repo`."""
     branch: GitRef | None = None
     """The base to work from; default: the remote's default branch."""
-    requirements: Annotated[str, Field(min_length=1, max_length=200_000, pattern=r"[^\s]")]
+    requirements: Annotated[
+        str,
+        Field(
+            max_length=200_000,
+            pattern=r"[^\s]",
+            json_schema_extra=remedy("it is blank, say what is to be done"),
+        ),
+    ]
     """The task; it reaches the prompt byte for byte."""
     context: Annotated[str, Field(max_length=200_000)] | None = None
     """Background for the task, likewise byte for byte."""
@@ -169,7 +223,17 @@ class SessionSpec(ApiModel):
     system_prompt: Annotated[str, Field(max_length=50_000)] | None = None
     """Appended to the CLI's own."""
     tools: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z]")]], Field(max_length=64)
+        list[
+            Annotated[
+                str,
+                Field(
+                    max_length=200,
+                    pattern=r"^[A-Za-z]",
+                    json_schema_extra=remedy("the name of a tool begins with a letter"),
+                ),
+            ]
+        ],
+        Field(max_length=64),
     ] = []
     """Tools of the CLI that exist for this session; default: the project's."""
     mcp_servers: Annotated[
@@ -205,6 +269,7 @@ class SessionSpec(ApiModel):
     pod: PodSpec | None = None
 
     @classmethod
+    @override
     def rules(cls) -> list[dict[str, str]]:
         """Immutability, and what concerns more than one field."""
         return [
@@ -227,13 +292,19 @@ def _immutable_fields() -> list[str]:
     return [name for name in names if name not in MUTABLE_FIELDS]
 
 
+def _always_there(name: str) -> bool:
+    """Required, or defaulted by the CRD; an empty list or map is not (see structural.py)."""
+    field = next(field for field in SessionSpec.model_fields.values() if field.alias == name)
+    return field.is_required() or field.default not in (None, [], {})
+
+
 def _immutable(name: str) -> dict[str, str]:
     # On spec, not on the field: a field-level `self == oldSelf` does not fire when an optional
-    # field is added or removed.
-    return cel(
-        f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || self.{name} == oldSelf.{name})",
-        f"{name} is immutable: create another session, or continue this one by resumeFrom",
-    )
+    # field is added or removed. (`self.?x == oldSelf.?x` is refused: of unbounded cost to the estimator.)
+    unchanged = f"self.{name} == oldSelf.{name}"
+    if not _always_there(name):
+        unchanged = f"has(self.{name}) ? has(oldSelf.{name}) && {unchanged} : !has(oldSelf.{name})"
+    return cel(unchanged, f"{name} is immutable: create another session instead")
 
 
 class Usage(ApiModel):
@@ -261,7 +332,14 @@ class Attempt(ApiModel):
     """When the agent started."""
     completion_time: Timestamp | None = None
     """When the attempt ended; absent while it is open."""
-    reason: Reason | None = None
+    reason: (
+        Annotated[
+            Reason,
+            # No enum here: after an upgrade of the operator alone, an older CRD must not refuse a new reason.
+            WithJsonSchema({"type": "string", "maxLength": 63}),
+        ]
+        | None
+    ) = None
     message: Annotated[str, Field(max_length=1024)] | None = None
     exit_code: int | None = None
     usage: Usage | None = None
@@ -315,6 +393,7 @@ class SessionStatus(ApiModel):
     ] = []
     attempts: Annotated[list[Attempt], Field(max_length=20)] = []
     claude_session_id: Annotated[str, Field(max_length=64)] | None = None
+    """The CLI's id of the conversation."""
     waiting_for: Annotated[list[WaitingFor], Field(max_length=50)] = []
     start_time: Timestamp | None = None
     """When the first attempt's agent started."""
@@ -328,6 +407,7 @@ class SessionStatus(ApiModel):
     artifacts: Annotated[list[ArtifactStatus], Field(max_length=100)] = []
 
     @classmethod
+    @override
     def rules(cls) -> list[dict[str, str]]:
         """A final phase is final, whoever writes."""
         finals = ", ".join(f"'{phase}'" for phase in Phase if phase.final)
