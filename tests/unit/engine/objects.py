@@ -19,7 +19,9 @@ CONFIG = EngineConfig(
 )
 
 
-def session_object(*, status: dict[str, Any] | None = None, name: str = "first", **spec: Any) -> dict[str, Any]:
+def session_object(
+    *, status: dict[str, Any] | None = None, name: str = "first", **spec: Any
+) -> dict[str, Any]:
     return {
         "metadata": {
             "namespace": "default",

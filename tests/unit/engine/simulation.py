@@ -31,7 +31,7 @@ from tests.unit.engine.objects import CONFIG, NOW, UID, project, session
 TOKENS_PER_ATTEMPT = 100
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The controller process dies here."""
 
 
@@ -108,9 +108,7 @@ class World:
 
     def change_intent(self, **changes: Any) -> None:
         assert self.session.intent is not None
-        self._update(
-            intent=replace(self.session.intent, **changes), generation=self.session.generation + 1
-        )
+        self._update(intent=replace(self.session.intent, **changes), generation=self.session.generation + 1)
 
     def _update(self, **changes: Any) -> None:
         self.version += 1
@@ -229,14 +227,14 @@ class Controller:
             for _ in range(10):
                 if not self._carry_out(self.decision(), budget):
                     return
-        except Crash:
+        except CrashError:
             self.restart()
 
     def _effect(self, budget: list[int | None]) -> None:
         if budget[0] is None:
             return
         if budget[0] == 0:
-            raise Crash
+            raise CrashError
         budget[0] -= 1
 
     def _carry_out(self, decision: Decision, budget: list[int | None]) -> bool:

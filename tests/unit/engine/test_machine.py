@@ -8,6 +8,7 @@ from datetime import timedelta
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing_extensions import override
 
 from claude_operator.resources.lifecycle import Phase, Reason
 from tests.unit.engine.simulation import TOKENS_PER_ATTEMPT, Controller, World, settle
@@ -58,7 +59,9 @@ class SessionMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.world.pods)))
         pod = self.world.pods[name]
         if pod.phase == "Pending":
-            self.world.pods[name] = replace(pod, waiting_reason="ImagePullBackOff", waiting_message="no such image")
+            self.world.pods[name] = replace(
+                pod, waiting_reason="ImagePullBackOff", waiting_message="no such image"
+            )
 
     @precondition(lambda self: self.world.jobs)
     @rule(data=st.data())
@@ -102,6 +105,7 @@ class SessionMachine(RuleBasedStateMachine):
         assert usage.output_tokens == claimed, f"of {claimed} tokens {usage.output_tokens} are in status"
         assert usage.output_tokens % TOKENS_PER_ATTEMPT == 0
 
+    @override
     def teardown(self) -> None:
         settle(self.world, self.controllers[0])
         self.a_final_phase_never_changes()
