@@ -149,7 +149,7 @@ class ListWatch:
         # Spread over minutes, so that a fleet of watches does not reconnect at the same moment.
         lifetime = random.randint(300, 600)  # noqa: S311 - likewise
         request = build.watch(self._selection, resource_version=self._version, timeout_seconds=lifetime)
-        async for line in self._client.stream(request, inactivity=self._inactivity):
+        async for line in self._client.transport.stream(request, inactivity=self._inactivity):
             self.last_seen = time.monotonic()
             try:
                 message = orjson.loads(line)
