@@ -1,0 +1,1 @@
+"""Alembic's scripts; `claude_operator.gateway.store.migrate` runs them."""
