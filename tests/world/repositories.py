@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEEDS = Path(__file__).with_name("seeds")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(?<!\.git)")
 _AUTHOR = "Ada Example <ada@example.com>"
 _FIRST_COMMIT_TIME = 1_767_261_600  # 2026-01-01T10:00:00Z; each further commit is an hour later
 _GIT_TIMEOUT_SECONDS = 60
@@ -116,7 +116,7 @@ class Repositories:
         Raises:
             ValueError: `name` is not of that form.
         """
-        if not _NAME.fullmatch(name) or name.endswith(".git"):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"repository: expects owner/repo, not {name!r}")
         return self.root / f"{name}.git"
 
