@@ -39,6 +39,8 @@ ERROR_TYPES: Mapping[int, str] = {
     529: "overloaded_error",
 }
 """The Messages API's error types."""
+# So Claude Code hands over what the user writes during a turn: in a system entry.
+_STEERING = "The user sent a new message while you were working:"
 _NO_SCRIPT = (
     "I am the scripted model of the test world. Put [[scenario:NAME]] or [[script: JSON]] "
     "into the prompt to tell me what to do."
@@ -85,19 +87,20 @@ def choose(request: MessagesRequest, scenarios: Scenarios) -> Play:
 def _locate(messages: Sequence[Message]) -> tuple[Marker | None, int, int]:
     """The last marker that a user wrote, how many it is, and the number of answers given since.
 
-    Only text blocks count: a marker in a tool's result is a file that was read,
-    one in a `tool_use` is the prompt of a sub-agent, which will bring it itself.
+    Only what the user wrote counts: a marker in a tool's result is a file that was
+    read, one in a `tool_use` is the prompt of a sub-agent, which will bring it itself.
     """
     marker: Marker | None = None
     turn = answers = 0
     for message in messages:
         if message.role == "assistant":
             answers += 1
-        elif message.role == "user":
-            for block in blocks(message):
-                if block.get("type") == "text":
-                    for found in markers(str(block.get("text", ""))):
-                        marker, turn, answers = found, turn + 1, 0
+            continue
+        for block in blocks(message):
+            text = str(block.get("text", "")) if block.get("type") == "text" else ""
+            if message.role == "user" or text.startswith(_STEERING):
+                for found in markers(text):
+                    marker, turn, answers = found, turn + 1, 0
     return marker, turn, answers
 
 

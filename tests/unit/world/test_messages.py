@@ -76,6 +76,17 @@ def test_the_last_marker_is_in_force() -> None:
     assert played(user(f"{THREE} {other}")) == ("other", 0, ("o",))
 
 
+def test_a_message_sent_during_a_turn_brings_its_own_script() -> None:
+    other = inline(Script(id="other", steps=(Step(text=("o",)),)))
+    words = (
+        f"The user sent a new message while you were working:\n{other}\n\nThis is how Claude Code does it."
+    )
+    steering: JsonValue = {"role": "system", "content": [text(words)]}
+    call: JsonValue = [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]
+    result: JsonValue = [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]
+    assert played(user(THREE), assistant(call), user(result), steering) == ("other", 0, ("o",))
+
+
 def test_files_that_were_read_and_prompts_of_sub_agents_do_not_count() -> None:
     marker = "[[scenario:nonesuch]] [[script: broken"
     call: JsonValue = [{"type": "tool_use", "id": "t", "name": "Agent", "input": {"prompt": marker}}]
