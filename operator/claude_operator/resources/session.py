@@ -108,7 +108,8 @@ class McpServer(ApiModel):
         return [
             cel("has(self.command) != has(self.url)", "give exactly one of command and url"),
             cel(
-                "has(self.command) || (!has(self.args) && !has(self.env))",
+                "has(self.command) || "
+                "((!has(self.args) || size(self.args) == 0) && (!has(self.env) || size(self.env) == 0))",
                 "args and env belong to command: remove them or url",
             ),
         ]

@@ -137,7 +137,10 @@ class _Converter:
 
 
 def _rules(node: Schema, path: str) -> list[JsonValue]:
-    """The CEL rules of a node; a pattern becomes one, because only a rule can say what to do about it."""
+    """The CEL rules of a node, with those that stand for a keyword which the API server serves badly.
+
+    A pattern becomes one because only a rule can say what to do about it.
+    """
     rules = list(_list(node.pop(_VALIDATIONS, [])))
     words = _object(node.pop(PATTERN_RULE, {}))
     if (pattern := node.pop("pattern", None)) is not None:
@@ -149,6 +152,10 @@ def _rules(node: Schema, path: str) -> list[JsonValue]:
         if _INT_OR_STRING in node:
             rule = f"type(self) == int || {rule}"
         rules.insert(0, dict(cel(rule, _string(words["message"]))))
+    if isinstance(minimum := node.get("minimum"), float) and not minimum.is_integer():
+        # The API server cuts `minimum` to an integer where the value is one: 0 would pass for 0.01.
+        del node["minimum"]
+        rules.append(dict(cel(f"self >= {minimum}", f"must be at least {minimum}")))
     return rules
 
 
