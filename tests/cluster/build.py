@@ -42,6 +42,15 @@ class Program:
         return digest([_SOURCES / self.folder], root=_SOURCES, salt=" ".join(self._flags))
 
     @property
+    def cached(self) -> bool:
+        """Whether the binaries are there."""
+        return self._target.is_dir()
+
+    @property
+    def _target(self) -> Path:
+        return cache_dir() / "bin" / f"{self.folder}-{self.key}"
+
+    @property
     def _flags(self) -> tuple[str, ...]:
         # -buildvcs=false: the checkout's commit must not become part of the binary.
         return ("-trimpath", "-buildvcs=false", "-ldflags", " ".join(("-s", "-w", *self.ldflags)))
@@ -52,8 +61,8 @@ class Program:
         Raises:
             GoMissingError: no Go here, or the compiler refused; its words are in the message.
         """
-        target = cache_dir() / "bin" / f"{self.folder}-{self.key}"
-        if target.is_dir():
+        target = self._target
+        if self.cached:
             return target
         with lock(cache_dir() / "bin" / ".lock", purpose="building the cluster's programs"):
             # Whoever held the lock before may have built exactly this.
@@ -118,6 +127,6 @@ class Binaries:
     @classmethod
     def for_control_plane(cls) -> "Binaries":
         """Build (or find) what a control plane needs."""
-        if not (cache_dir() / "bin" / f"kubernetes-{KUBERNETES.key}").is_dir():
+        if not KUBERNETES.cached:
             say(f"Kubernetes {KUBERNETES_VERSION} is built from source once: about 5 minutes on 2 cores")
         return cls(kubernetes=KUBERNETES.build(), etcd=ETCD.build() / "etcd")

@@ -8,6 +8,7 @@ unchanged step free, and the result goes into one OCI layout where images share 
 import os
 import subprocess
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 from tests.cluster import packages
@@ -20,8 +21,24 @@ from tests.cluster.progress import step
 DEBIAN = "trixie"
 # The name under which the Dockerfile's `FROM debian:trixie-slim` is found.
 _BASE = f"docker.io/library/debian:{DEBIAN}-slim"
+# As in the image of that name which Docker would pull: no documentation, no caches of apt's.
+_BASE_OPTIONS = (
+    "--variant=minbase",
+    '--aptopt=Dir::Cache::pkgcache "";',
+    '--aptopt=Dir::Cache::srcpkgcache "";',
+    '--aptopt=APT::Update::Post-Invoke {"rm -f /var/cache/apt/archives/*.deb || true";};',
+    '--aptopt=DPkg::Post-Invoke {"rm -f /var/cache/apt/archives/*.deb || true";};',
+    *(
+        f"--dpkgopt=path-exclude=/usr/share/{folder}/*"
+        for folder in ("doc", "groff", "info", "linda", "lintian", "locale", "man")
+    ),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+)
 _HOST_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _CERTIFICATES_IN_BUILD = "/run/host-certificates.crt"
+
+
+_OWN_VAR_LIB = 'mount -t tmpfs tmpfs /var/lib && exec "$@"'
 
 
 class BuildError(RuntimeError):
@@ -76,22 +93,32 @@ def _bud(image: Image, context: Path, tag: str) -> None:
         f"--tag={name}",
         str(context),
     )
-    # Uncompressed: a blob that the layout has already is then known by its digest, and not copied.
-    _buildah("push", "--disable-compression", name, f"oci:{layout().directory}:{tag}")
+    # buildah's own push compresses every layer again each time. Uncompressed, a blob that the layout has is
+    # known by its digest, and copied no more: 20 ms instead of 8 s.
+    home = cache_dir() / "images"
+    _private(
+        [
+            *("skopeo", "--insecure-policy", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers"),
+            f"containers-storage:[overlay@{home / 'storage'}+{home / 'run'}]{name}",
+            f"oci:{layout().directory}:{tag}",
+        ]
+    )
     # The build before the last is worth its few hundred KB when a change is taken back; older ones are not.
     layout().keep_latest(2, prefix=f"{image.name}-")
 
 
 def _ensure_base() -> None:
-    if _buildah("images", "--quiet", "--filter", f"reference={_BASE}"):
+    known = f"localhost/claude-operator-base:{sha256(' '.join(_BASE_OPTIONS).encode()).hexdigest()[:16]}"
+    if _buildah("images", "--quiet", "--filter", f"reference={known}"):
         return
     with (
         step(f"making the base image debian:{DEBIAN}-slim (once)"),
         tempfile.TemporaryDirectory(dir=cache_dir() / "images") as folder,
     ):
-        _private(["mmdebstrap", "--quiet", "--variant=minbase", DEBIAN, f"{folder}/root.tar"])
+        _private(["mmdebstrap", "--quiet", *_BASE_OPTIONS, DEBIAN, f"{folder}/root.tar"])
         (Path(folder) / "Dockerfile").write_text('FROM scratch\nADD root.tar /\nCMD ["bash"]\n')
-        _buildah("bud", "--pull-never", "--isolation=chroot", f"--tag={_BASE}", folder)
+        names = (f"--tag={name}" for name in (known, _BASE))
+        _buildah("bud", "--pull-never", "--isolation=chroot", *names, folder)
 
 
 def _buildah(*arguments: str) -> str:
@@ -108,13 +135,15 @@ def _buildah(*arguments: str) -> str:
 
 
 def _private(command: list[str]) -> str:
-    """Run in a mount namespace of its own: buildah leaves its storage mounted when it ends.
+    """Run in a mount namespace of its own.
+
+    buildah leaves its storage mounted when it ends, and both it and skopeo keep notes below /var/lib.
 
     Raises:
         BuildError: it failed.
     """
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation=private", *command],
+        ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", _OWN_VAR_LIB, "sh", *command],
         env={**os.environ, "TMPDIR": str(cache_dir() / "images")},
         stdin=subprocess.DEVNULL,
         capture_output=True,

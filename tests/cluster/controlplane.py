@@ -43,12 +43,14 @@ class Options:
         controllers: with controller manager and scheduler. Without, nothing acts but the client under test,
             so the ServiceAccount admission is off too: nobody would create the accounts that it demands.
         apiserver_flags: appended to the API server's command line.
+        dies_with_parent: see `Process.start`.
     """
 
     address: str = "127.0.0.1"
     services: str = "10.245.255.0/24"
     controllers: bool = True
     apiserver_flags: Sequence[str] = field(default=())
+    dies_with_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,14 @@ class ControlPlane:
     def start(
         cls, directory: Path, *, controllers: bool = True, apiserver_flags: Sequence[str] = ()
     ) -> "ControlPlane":
-        """Start one on loopback and return when it is ready; see `open` for the parts."""
-        options = Options(controllers=controllers, apiserver_flags=apiserver_flags)
+        """Start one on loopback for a test, and return when it is ready; it can't outlive the test's process.
+
+        Raises:
+            build.GoMissingError: its programs are not cached and can't be built.
+            RuntimeError: a component died; its last words are in the message.
+            TimeoutError: it was not ready within 60 s.
+        """
+        options = Options(controllers=controllers, apiserver_flags=apiserver_flags, dies_with_parent=True)
         plane = cls.open(directory, options)
         plane.up()
         return plane
@@ -132,13 +140,13 @@ class ControlPlane:
         write_kubeconfig(
             self.kubeconfig, server=self.url, authority=self.authority, client=administrator, name="admin"
         )
-        self.process("etcd").start(self._etcd())
+        self._start("etcd", self._etcd())
         # It retries until etcd answers: starting both at once is half a second faster.
-        self.process("kube-apiserver").start(self._apiserver())
+        self._start("kube-apiserver", self._apiserver())
         self._wait(self.apiserver_probe(administrator), "kube-apiserver", begun)
         if self.options.controllers:
-            self.process("kube-controller-manager").start(self._controller_manager())
-            self.process("kube-scheduler").start(self._scheduler())
+            self._start("kube-controller-manager", self._controller_manager())
+            self._start("kube-scheduler", self._scheduler())
             for name in ("kube-controller-manager", "kube-scheduler"):
                 self._wait(
                     Probe(self.options.address, self.ports[name], "/healthz", self.authority.cert),
@@ -174,6 +182,9 @@ class ControlPlane:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _start(self, name: str, command: Sequence[str | Path]) -> None:
+        self.process(name).start(command, dies_with_parent=self.options.dies_with_parent)
 
     def _wait(self, probe: Probe, name: str, begun: float) -> None:
         def death() -> str | None:

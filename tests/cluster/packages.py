@@ -29,6 +29,7 @@ IMAGES: Mapping[str, str] = {
     "buildah": "buildah",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
     "mmdebstrap": "mmdebstrap",
+    "skopeo": "skopeo",
 }
 
 _POLICY = Path("/usr/sbin/policy-rc.d")

@@ -83,15 +83,38 @@ class Process:
         identity = self.identity
         return identity is not None and identity.alive
 
-    def start(self, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
-        """Start it in a process group of its own, unless it runs already."""
+    def start(
+        self,
+        command: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        dies_with_parent: bool = False,
+    ) -> None:
+        """Start it in a process group of its own, unless it runs already.
+
+        Args:
+            command: program and arguments.
+            environment: added to this process's.
+            dies_with_parent: let the kernel kill it when the thread that called this ends, however it ends.
+                For what a test starts; what a command line starts outlives it.
+        """
         if self.alive:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         self._record.write_text(_BOOT.read_text())
+        # Kept across exec, and so by the program itself.
+        prefix = ["setpriv", "--pdeathsig=KILL"] if dies_with_parent else []
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                ["/bin/sh", "-c", _RECORD_THEN_EXEC, self.name, str(self._record), *map(str, command)],
+                [
+                    *prefix,
+                    "/bin/sh",
+                    "-c",
+                    _RECORD_THEN_EXEC,
+                    self.name,
+                    str(self._record),
+                    *map(str, command),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

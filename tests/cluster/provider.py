@@ -19,7 +19,7 @@ class Component:
 
 
 class Provider(Protocol):
-    """One cluster, by one way. Constructing it makes nothing; `up` converges, `down` removes what `up` made."""
+    """One cluster. Constructing it makes nothing; `up` converges, `down` removes what `up` made."""
 
     @property
     def kubeconfig(self) -> Path:
