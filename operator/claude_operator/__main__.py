@@ -1,0 +1,52 @@
+"""The one command of the distribution: `claude-operator controller|gateway|runner`.
+
+A process is imported only when it is asked for: the session image carries the dependencies of the
+runner alone, and no process should pay for another one's imports. Hence the help texts stand here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+import click
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROCESSES: Mapping[str, tuple[str, str]] = {
+    "controller": ("claude_operator.controller.command", "Turn ClaudeSessions into Jobs and keep status."),
+    "gateway": ("claude_operator.gateway.command", "Hold the credentials, meter, fence, keep the record."),
+    "runner": ("claude_operator.runner.command", "Run one attempt: PID 1 of a session container."),
+}
+"""Each module has a click command named `command`."""
+
+
+class Processes(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(PROCESSES)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in PROCESSES:
+            return None
+        command: click.Command = importlib.import_module(PROCESSES[cmd_name][0]).command
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, PROCESSES[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=Processes, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run Claude Code on Kubernetes: sessions as resources, a gateway that holds every credential."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The end of a run, told: to the gateway as events and result, to the controller as termination message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from claude_operator.runner import cgroup, termination
+from claude_operator.runner.gateway import GatewayRefusedError, GatewayUnavailableError
+from claude_operator.runner.stop import Cause
+from claude_operator.wire.session import RunResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from claude_operator.runner.attempt import Attempt
+    from claude_operator.runner.record import Log
+    from claude_operator.runner.verdict import Verdict
+
+FLUSH_SECONDS = 30.0
+RESULT_SECONDS = 30.0
+HURRIED_SECONDS = 5.0
+
+
+async def report(run: Attempt, verdict: Verdict) -> None:
+    """The last events, then the result: a reader who sees the result has seen everything before it."""
+    used = cgroup.read()
+    said = f"finished: {verdict.reason}" + (f": {verdict.message}" if verdict.message else "")
+    await run.record.step("finished", said, reason=verdict.reason.value)
+    hurried = run.stop.halted or run.stop.cause is Cause.GATEWAY_LOST
+    if not await run.events.flush(HURRIED_SECONDS if hurried else FLUSH_SECONDS):
+        run.log.say("! the gateway did not take the last events in time")
+    if run.stop.halted:
+        return  # fenced: no right to; SIGTERM: the session goes on elsewhere, and the first result stands
+    try:
+        await run.gateway.result(
+            RunResult(
+                reason=verdict.reason,
+                message=verdict.message,
+                summary=verdict.summary,
+                exit_code=verdict.exit_code,
+                turns=verdict.turns,
+                cpu_seconds=used.cpu_seconds,
+                memory_peak_bytes=used.memory_peak_bytes,
+            ),
+            within=HURRIED_SECONDS if hurried else RESULT_SECONDS,
+        )
+    except (GatewayRefusedError, GatewayUnavailableError) as error:
+        run.log.say(f"! the gateway did not take the result: {error.message}")
+
+
+def leave_word(log: Log, path: Path, verdict: Verdict) -> None:
+    """The last line of the log, and the termination message."""
+    said = f": {verdict.message}" if verdict.message else ""
+    log.say(f"* {verdict.reason}{said}")
+    try:
+        termination.write(path, verdict.reason, verdict.message)
+    except OSError as error:
+        log.say(f"! no termination message: {error}")
