@@ -7,6 +7,8 @@ runner alone, and no process should pay for another one's imports. Hence the hel
 from __future__ import annotations
 
 import importlib
+import logging
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -44,8 +46,22 @@ class Processes(click.Group):
 
 
 @click.group(cls=Processes, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option(
+    "--log-level",
+    envvar="CLAUDE_LOG_LEVEL",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+def main(log_level: str) -> None:
     """Run Claude Code on Kubernetes: sessions as resources, a gateway that holds every credential."""
+    # One line per record, on stderr, in UTC: what `kubectl logs` shows beside other components' lines.
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""The gateway's internal port, as the controller uses it: four calls, all repeatable.
+
+Transport, retries and the error type are those of the API server's client. What matters to the engine is
+only whether there is an answer, so every failure becomes GatewayUnavailable with a text for people.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from claude_operator.kube.config import ClusterConfig, ConfigError, TokenFile
+from claude_operator.kube.errors import ApiError
+from claude_operator.kube.request import Request
+from claude_operator.kube.retry import RetryPolicy
+from claude_operator.kube.transport import Transport
+from claude_operator.wire.internal import (
+    OUTCOMES_PATH,
+    SESSIONS_PATH,
+    CancelRequest,
+    Outcome,
+    SessionRecord,
+)
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+    from types import TracebackType
+
+    from claude_operator.wire.message import Message
+
+RETRY: Final = RetryPolicy(deadline=3.0, longest_delay=1.0)
+"""Short: a session that needs the gateway comes back by the key queue, and must not hold a worker."""
+
+_M = TypeVar("_M", bound="Message")
+
+
+class GatewayUnavailable(Exception):  # noqa: N818 - the word that status uses
+    """The gateway gave no usable answer; the message says why."""
+
+
+class Gateway:
+    """One gateway; an async context manager."""
+
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None, token_file: Path | None) -> None:
+        token = TokenFile(token_file) if token_file is not None else None
+        self._transport = Transport(ClusterConfig(url.rstrip("/"), tls, token), retry=RETRY)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transport.__aexit__(kind, error, trace)
+
+    async def close_attempt(self, uid: str, attempt: int) -> SessionRecord | None:
+        """Fence an attempt and get the session's final numbers; None: nothing of it ever claimed.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        path = f"{SESSIONS_PATH}/{quote(uid, safe='')}/attempts/{attempt}/close"
+        return await self._ask(Request("POST", path), SessionRecord)
+
+    async def cancel(self, uid: str, request: CancelRequest) -> None:
+        """Refuse the model from now on and tell the runner to stop.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        path = f"{SESSIONS_PATH}/{quote(uid, safe='')}/cancel"
+        await self._carry(Request("POST", path, _json(request)))
+
+    async def report(self, outcome: Outcome) -> Outcome:
+        """Put the end on record; the one that stands.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        path = f"{SESSIONS_PATH}/{quote(outcome.uid, safe='')}/outcome"
+        answer = await self._ask(Request("PUT", path, _json(outcome)), Outcome)
+        if answer is None:
+            raise GatewayUnavailable(f"PUT {path}: 404")
+        return answer
+
+    async def outcome(self, namespace: str, name: str) -> Outcome | None:
+        """How the latest session of that name ended; None: none is on record.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        path = f"{OUTCOMES_PATH}/{quote(namespace, safe='')}/{quote(name, safe='')}"
+        return await self._ask(Request("GET", path), Outcome)
+
+    async def _ask(self, request: Request, kind: type[_M]) -> _M | None:
+        try:
+            body = await self._carry(request)
+        except _NotOnRecord:
+            return None
+        try:
+            return kind.model_validate_json(body)
+        except ValidationError as error:
+            raise GatewayUnavailable(
+                f"{request}: an answer that is not a {kind.__name__}: {error}"
+            ) from error
+
+    async def _carry(self, request: Request) -> bytes:
+        try:
+            return await self._transport.carry(request)
+        except ApiError as error:
+            if error.not_found:
+                raise _NotOnRecord(str(error)) from error
+            raise GatewayUnavailable(str(error)) from error
+        except ConfigError as error:
+            raise GatewayUnavailable(str(error)) from error
+
+
+class _NotOnRecord(GatewayUnavailable):
+    """404: as unusable as any failure, where an answer is owed."""
+
+
+def _json(message: Message) -> bytes:
+    return message.model_dump_json(by_alias=True, exclude_none=True).encode()

@@ -1,0 +1,19 @@
+"""What the controller remembers of one session between two runs; a restart may lose all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from claude_operator.engine.observation import GatewayFacts
+
+if TYPE_CHECKING:
+    from claude_operator.engine.observation import Proposal
+
+
+@dataclass(slots=True)
+class Memory:
+    """Of one session."""
+
+    gateway: GatewayFacts = field(default_factory=GatewayFacts)
+    proposal: Proposal | None = None
