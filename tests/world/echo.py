@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +27,16 @@ class Echo(BaseModel):
 
     headers: tuple[str, ...] = ("authorization", "x-api-key")
     into: tuple[Place, ...] = ("body", "headers", "error")
+
+
+def _as_echo(value: object) -> object:
+    if value is True:
+        return {}
+    return None if value is False else value
+
+
+EchoSetting = Annotated[Echo | None, BeforeValidator(_as_echo)]
+"""As it is written: `true` is everything that an `Echo` does by default, `false` nothing."""
 
 
 def echoed_headers(echo: Echo | None, headers: Mapping[str, str]) -> dict[str, str]:

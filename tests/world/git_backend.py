@@ -76,8 +76,10 @@ class Backend:
         finally:
             feeding.cancel()
             # Its children (receive-pack, index-pack, hooks) are in its group and go with it.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            # Once it has been reaped the number may be somebody else's.
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
             await asyncio.gather(feeding, complaints, return_exceptions=True)
 

@@ -113,9 +113,8 @@ class GitServer:
         self.users = tuple(users)
         self.anonymous_read = tuple(anonymous_read)
         self.requests = Recorder()
-        self.echo = echo
         self._faults: list[tuple[GitFault, int | None]] = []
-        self._control = Control(control_token, self.requests)
+        self._control = Control(control_token, self.requests, echo)
         self._listener = Listener(host=host, port=port, tls=tls)
 
     @property
@@ -126,6 +125,15 @@ class GitServer:
     @property
     def control_token(self) -> str:
         return self._control.token
+
+    @property
+    def echo(self) -> Echo | None:
+        """What is reflected; assign to it to change that."""
+        return self._control.echo
+
+    @echo.setter
+    def echo(self, echo: Echo | None) -> None:
+        self._control.echo = echo
 
     @property
     def faults(self) -> list[GitFault]:

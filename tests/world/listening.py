@@ -14,6 +14,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from tests.world.echo import Echo, EchoSetting
 
 if TYPE_CHECKING:
     import ssl
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_ECHO: TypeAdapter[Echo | None] = TypeAdapter(EchoSetting)
 _BODY_BYTES = 32 << 20
 """The Messages API's own limit."""
 
@@ -81,16 +85,18 @@ async def _healthz(_: web.Request) -> web.Response:
 
 
 class Control:
-    """The endpoints for the test: a token, the records, and what a server adds."""
+    """The endpoints for the test: a token, the records, the echo, and what a server adds."""
 
-    def __init__(self, token: str | None, recorder: Recorder) -> None:
+    def __init__(self, token: str | None, recorder: Recorder, echo: Echo | None) -> None:
         self.token = token or secrets.token_urlsafe(24)
+        self.echo = echo
         self._recorder = recorder
 
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/_requests", self.guarded(self._requests)),
             web.delete("/_requests", self.guarded(self._forget)),
+            web.put("/_echo", self.guarded(self._set_echo)),
         ]
 
     def guarded(self, handler: Handler) -> Handler:
@@ -112,6 +118,13 @@ class Control:
         records: list[JsonValue] = [record.json() for record in self._recorder.since(since)]
         value: JsonValue = {"requests": records, "first": self._recorder.first, "last": self._recorder.last}
         return json_response(value)
+
+    async def _set_echo(self, request: web.Request) -> web.Response:
+        try:
+            self.echo = _ECHO.validate_json(await request.read())
+        except ValidationError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=204)
 
     async def _forget(self, _: web.Request) -> web.Response:
         self._recorder.clear()

@@ -69,6 +69,8 @@ def _script_marker(text: str, start: int) -> tuple[Marker, int]:
         ) from None
     except RecursionError:
         raise ScriptError("[[script: ...]] is nested too deeply") from None
+    except ValueError as error:  # a number of more than 4300 digits
+        raise ScriptError(f"[[script: ...]] holds a number that is too long: {error}") from None
     closing = _END.match(text, end)
     if closing is None:
         raise ScriptError(f"[[script: JSON]] expects ]] after the JSON, not {text[end : end + 40]!r}")

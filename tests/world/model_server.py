@@ -65,9 +65,8 @@ class ModelServer:
     ) -> None:
         self.requests = Recorder()
         self.totals = Totals()
-        self.echo = echo
         self.keys = frozenset(keys)
-        self._control = Control(control_token, self.requests)
+        self._control = Control(control_token, self.requests, echo)
         self._listener = Listener(host=host, port=port, tls=tls)
         self.scenarios = Scenarios(scenarios)
         self.ledger = Ledger()
@@ -81,6 +80,15 @@ class ModelServer:
     @property
     def control_token(self) -> str:
         return self._control.token
+
+    @property
+    def echo(self) -> Echo | None:
+        """What is reflected; assign to it to change that."""
+        return self._control.echo
+
+    @echo.setter
+    def echo(self, echo: Echo | None) -> None:
+        self._control.echo = echo
 
     async def __aenter__(self) -> Self:
         await self._listener.start(

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from tests.world.echo import Echo
+from tests.world.echo import EchoSetting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,12 +147,6 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _as_echo(value: object) -> object:
-    if value is True:
-        return {}
-    return None if value is False else value
-
-
 class Step(_Model):
     """One answer of the model: thinking, then texts, then tool calls."""
 
@@ -171,7 +165,7 @@ class Step(_Model):
     error: Error | None = None
     drop: Drop | None = None
     delay: Delay = Delay()
-    echo: Annotated[Echo | None, BeforeValidator(_as_echo)] = None
+    echo: EchoSetting = None
 
 
 class Script(_Model):

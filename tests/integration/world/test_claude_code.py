@@ -23,7 +23,7 @@ from tests.world import (
     inline,
     read_seeds,
 )
-from tests.world.claude_code import ClaudeCodeUnavailableError, fetch
+from tests.world.claude_code import FETCH_TIMEOUT_SECONDS, ClaudeCodeUnavailableError, fetch
 from tests.world.drive import Run, drive, environment
 from tests.world.repositories import git_environment
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import JsonValue
+
+# The first test may have to fetch the CLI.
+pytestmark = pytest.mark.timeout(FETCH_TIMEOUT_SECONDS + 300)
 
 KEY = "sk-ant-test"
 USER = GitUser(username="claude-bot", token="g-token")

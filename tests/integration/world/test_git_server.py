@@ -7,6 +7,7 @@ import base64
 import gzip
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -17,7 +18,6 @@ from tests.world.repositories import Repositories, git_environment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 WRITER = GitUser(username="writer", token="w-token")
 READER = GitUser(username="reader", token="r-token", read=("acme/*",), write=())
@@ -308,11 +308,17 @@ async def test_faults_are_armed_over_http_by_those_who_hold_the_token(tmp_path: 
             assert response.status == 204
         async with client.get("/acme/lib.git/info/refs?service=git-upload-pack", headers=BASIC) as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "7")
+        async with client.put("/_echo", json=True, headers=control) as response:
+            assert response.status == 204
+        async with client.get("/acme/lib.git/info/refs?service=git-upload-pack", headers=BASIC) as response:
+            assert "writer:w-token" in await response.text()
+        async with client.put("/_echo", json={"into": ["nowhere"]}, headers=control) as response:
+            assert response.status == 400
         async with client.put("/_faults", json=[{"statuz": 1}], headers=control) as response:
             assert response.status == 400
             assert "statuz" in await response.text()
         async with client.get("/_requests", headers=control) as response:
-            (record,) = (await response.json())["requests"]
+            record, _ = (await response.json())["requests"]
         assert (record["status"], record["repository"], record["user"]) == (503, "acme/lib", "writer")
 
 
@@ -336,6 +342,16 @@ async def test_a_client_that_leaves_ends_git(tmp_path: Path) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while [record.outcome for record in server.requests.since()] != ["hung_up"]:  # noqa: ASYNC110 - nobody is told
                 await asyncio.sleep(0.005)
+            while _children():  # noqa: ASYNC110 - nobody is told
+                await asyncio.sleep(0.005)
+
+
+def _children() -> list[str]:
+    return [
+        child
+        for task in Path("/proc/self/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
 
 
 async def _post(client: aiohttp.ClientSession, target: str, data: AsyncIterator[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,18 @@ def test_a_script_built_in_code_is_the_script_that_is_played(script: Script, bef
     assert read_inline(found.value).script == script
 
 
+pieces = st.sampled_from(
+    ["[[script:", "[[scenario:", "]]", "[", "{", '"', "}", "x", ":", "0", "\n"]
+) | st.text(max_size=3)
+
+
+@given(text=st.lists(pieces).map("".join))
+def test_whatever_a_prompt_holds_is_read_or_refused_in_words(text: str) -> None:
+    with suppress(ScriptError):
+        found = list(markers(text))
+        assert len(found) <= text.count("[[script:") + text.count("[[scenario:")
+
+
 def test_closing_brackets_and_markers_inside_strings_belong_to_the_script() -> None:
     inner = "[[scenario:sub-agent]] a]]b [[script: {}]]"
     text = f"[[script: {json.dumps({'steps': [], 'then': inner})}]] then [[scenario:after]]"
@@ -82,6 +95,7 @@ def test_a_list_is_the_steps() -> None:
         ('[[script: {"steps": [}]]', "Expecting value at character 11"),
         ('[[script: {"steps": []} and more]]', "expects ]] after the JSON, not ' and more]]'"),
         ("[[script: " + "[" * 100_000, "nested too deeply"),
+        ("[[script: " + "9" * 5000, "a number that is too long"),
         ("[[scenario:../../etc/passwd]]", "expects a name"),
         ("[[scenario:first-session", "expects a name and then ]]"),
     ],
