@@ -35,6 +35,7 @@ FETCH_TIMEOUT_SECONDS = 900
 _TARBALL_BYTES = 175_000_000
 _PROGRAM_BYTES = 381_121_040
 _COPY_BYTES = 4 << 20
+_SCRATCH = ".fetch-"
 _PACKAGES = {
     "x86_64": "@anthropic-ai/claude-code-linux-x64",
     "aarch64": "@anthropic-ai/claude-code-linux-arm64",
@@ -72,6 +73,9 @@ def fetch(version: str = VERSION, *, progress: Callable[[str], None] = print) ->
     with _lock(target.parent / ".lock"):
         # Another process may have fetched it while this one waited for the lock.
         if not target.exists():
+            # Whoever made these was killed: nobody else is here now.
+            for left in target.parent.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(left)
             _fetch_to(target, version, progress)
     return target
 
@@ -90,7 +94,7 @@ def _fetch_to(target: Path, version: str, progress: Callable[[str], None]) -> No
     machine = platform.machine()
     if machine not in _PACKAGES:
         raise ClaudeCodeUnavailableError(f"no Claude Code package is known for a {machine} machine")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_SCRATCH) as scratch:
         tarball = _pack(npm, f"{_PACKAGES[machine]}@{version}", Path(scratch), progress)
         program = Path(scratch) / "claude"
         _unpack(tarball, program, progress)
@@ -158,13 +162,16 @@ def _progress(what: str, done: int, expected: int, progress: Callable[[str], Non
 
 
 def _unpack(tarball: Path, program: Path, progress: Callable[[str], None]) -> None:
-    with tarfile.open(tarball) as archive:
-        member = archive.extractfile("package/claude")
-        if member is None:
-            raise ClaudeCodeUnavailableError(f"{tarball.name} holds no file package/claude")
-        with member, program.open("wb") as output:
-            _copy(member, output, progress)
-    program.chmod(0o755)
+    # As a stream: looking a member up by name would decompress everything twice.
+    with tarfile.open(tarball, "r|gz") as archive:
+        for member in archive:
+            source = archive.extractfile(member) if member.name == "package/claude" else None
+            if source is not None:
+                with source, program.open("wb") as output:
+                    _copy(source, output, progress)
+                program.chmod(0o755)
+                return
+    raise ClaudeCodeUnavailableError(f"{tarball.name} holds no file package/claude")
 
 
 def _copy(source: IO[bytes], target: IO[bytes], progress: Callable[[str], None]) -> None:
