@@ -1,0 +1,1 @@
+"""`make demo`: the first session, shown to a person from nothing to the diff."""
