@@ -15,6 +15,7 @@ from claude_operator.controller.act import Creation
 from claude_operator.controller.gateway import GatewayUnavailable
 from claude_operator.controller.memory import Memory
 from claude_operator.controller.queue import Again
+from claude_operator.engine.attempt import unstopped
 from claude_operator.engine.decide import decide
 from claude_operator.engine.views import format_time, session_view
 from claude_operator.kube.errors import ApiError
@@ -209,12 +210,8 @@ class Reconciler:
         parts = self._parts
         self._memory.pop(uid, None)
         home = parts.cache.home(uid)
-        running = [
-            job
-            for job in parts.cache.jobs(uid)
-            if job.owner_uid == uid and job.end is None and not job.deleting
-        ]
-        if not running or home is None or parts.cache.is_gone(uid):
+        running = unstopped(uid, parts.cache.jobs(uid), parts.cache.pods(uid))
+        if running is None or home is None or parts.cache.is_gone(uid):
             return
         if not parts.sources.sessions_synced:
             parts.come_back(uid, 0.5)

@@ -18,6 +18,8 @@ from claude_operator.resources.lifecycle import Reason
 from claude_operator.wire.session import Termination
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from claude_operator.engine.config import EngineConfig
     from claude_operator.resources.session import Attempt
 
@@ -68,6 +70,19 @@ def open_attempt(observed: Observed) -> OpenAttempt | None:
     # A Job of ours makes one pod; should there ever be two, the younger one holds the claim.
     pod = max(pods, key=lambda each: each.created, default=None)
     return OpenAttempt(number=number, job=job, pod=pod, recorded=entry)
+
+
+def unstopped(owner_uid: str, jobs: Iterable[Job], pods: Iterable[Pod]) -> Job | None:
+    """A Job of this session that nobody has ended or deleted, and whose pod may still run; None without one.
+
+    A Job whose pod has ended is ended by the Job controller: to delete it would cost a write and the log.
+    """
+    ended_pods = {pod.job_uid: pod.phase in {"Succeeded", "Failed"} for pod in pods}
+    for job in jobs:
+        live = job.end is None and not job.deleting and not ended_pods.get(job.uid, False)
+        if job.owner_uid == owner_uid and live:
+            return job
+    return None
 
 
 def ended(attempt: OpenAttempt, *, now: datetime, config: EngineConfig) -> Ended | None:

@@ -77,10 +77,7 @@ def decide(observed: Observed, *, now: datetime, config: EngineConfig) -> Decisi
 
 
 def _stop_what_is_left(observed: Observed) -> Decision:
-    for job in observed.jobs:
-        if job.owner_uid == observed.session.uid and job.end is None and not job.deleting:
-            return Decision(delete_job=job)
-    return Decision()
+    return Decision(delete_job=attempts.unstopped(observed.session.uid, observed.jobs, observed.pods))
 
 
 def _finish_unreadable(observed: Observed, *, now: datetime) -> Decision:
