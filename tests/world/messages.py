@@ -41,6 +41,8 @@ ERROR_TYPES: Mapping[int, str] = {
 """The Messages API's error types."""
 # So Claude Code hands over what the user writes during a turn: in a system entry.
 _STEERING = "The user sent a new message while you were working:"
+# So it goes on after a broken stream of which whole blocks have survived.
+_CUT_OFF = "Your response above was cut off mid-stream."
 _NO_SCRIPT = (
     "I am the scripted model of the test world. Put [[scenario:NAME]] or [[script: JSON]] "
     "into the prompt to tell me what to do."
@@ -92,9 +94,10 @@ def _locate(messages: Sequence[Message]) -> tuple[Marker | None, int, int]:
     """
     marker: Marker | None = None
     turn = answers = 0
-    for message in messages:
+    for index, message in enumerate(messages):
         if message.role == "assistant":
-            answers += 1
+            # The remains of a broken stream are no answer: the step is played again.
+            answers += 0 if _was_cut_off(messages, index) else 1
             continue
         for block in blocks(message):
             text = str(block.get("text", "")) if block.get("type") == "text" else ""
@@ -102,6 +105,17 @@ def _locate(messages: Sequence[Message]) -> tuple[Marker | None, int, int]:
                 for found in markers(text):
                     marker, turn, answers = found, turn + 1, 0
     return marker, turn, answers
+
+
+def _was_cut_off(messages: Sequence[Message], index: int) -> bool:
+    """Whether the user's next words ask to resume this answer; if its tools ran, it counts as given."""
+    following = next((message for message in messages[index + 1 :] if message.role != "system"), None)
+    if following is None or following.role != "user":
+        return False
+    content = blocks(following)
+    return not any(block.get("type") == "tool_result" for block in content) and any(
+        str(block.get("text", "")).startswith(_CUT_OFF) for block in content
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.world import (
+    Delay,
     Drop,
     Error,
     GitServer,
@@ -204,21 +205,29 @@ async def test_an_unknown_scenario_ends_the_run_at_once_and_says_why(claude: Pat
 
 
 async def test_a_dropped_stream_is_repeated_and_nothing_is_done_twice(claude: Path, tmp_path: Path) -> None:
+    # Slow enough that a whole block has arrived when the stream is cut: the CLI keeps it and
+    # asks the model to resume. Of the second stream nothing survives.
+    slow = Delay(between=0.1)
     script = Script(
         id="dropped",
         steps=(
             Step(
-                text=("Let me see.",), tools=(bash("echo once >> log"),), drop=Drop(after_events=5, times=1)
+                text=("Let me see.",),
+                tools=(bash("echo once >> log"),),
+                delay=slow,
+                drop=Drop(after_events=6, times=1),
             ),
             Step(text=("Done: ${LAST_TOOL_RESULT}",), drop=Drop(after_events=3, times=1)),
         ),
     )
     async with world(claude, tmp_path) as one:
         run = await one.run(inline(script))
-        assert run.returncode == 0, run.stderr
+        assert run.returncode == 0, run.result
         assert (one.clone / "log").read_text() == "once\n"
         outcomes = [(step, outcome) for _, step, outcome in answered(one)]
         assert outcomes == [(0, "dropped"), (0, "answered"), (1, "dropped"), (1, "answered")]
+        resumed = str(list(one.model.requests.since())[1].parsed())
+        assert "Your response above was cut off mid-stream." in resumed
 
 
 async def test_a_resumed_session_goes_on_with_the_next_step(claude: Path, tmp_path: Path) -> None:

@@ -87,6 +87,19 @@ def test_a_message_sent_during_a_turn_brings_its_own_script() -> None:
     assert played(user(THREE), assistant(call), user(result), steering) == ("other", 0, ("o",))
 
 
+def test_the_remains_of_a_broken_stream_are_no_answer() -> None:
+    resume = user([text("Your response above was cut off mid-stream. Resume directly from where it stops.")])
+    assert played(user(THREE), assistant("par"), resume) == ("three", 0, ("0",))
+    assert played(user(THREE), assistant("par"), resume, assistant("0"), user("x")) == ("three", 1, ("1",))
+    # None of it survived, so nothing precedes the request to resume.
+    assert played(user(THREE), assistant("0"), user("x"), resume) == ("three", 1, ("1",))
+    # Its tools ran: to play the step again would run them twice.
+    call: JsonValue = [{"type": "tool_use", "id": "t", "name": "Bash", "input": {}}]
+    result: JsonValue = {"type": "tool_result", "tool_use_id": "t", "content": "x"}
+    both = user([result, text("Your response above was cut off mid-stream.")])
+    assert played(user(THREE), assistant(call), both) == ("three", 1, ("1",))
+
+
 def test_files_that_were_read_and_prompts_of_sub_agents_do_not_count() -> None:
     marker = "[[scenario:nonesuch]] [[script: broken"
     call: JsonValue = [{"type": "tool_use", "id": "t", "name": "Agent", "input": {"prompt": marker}}]
