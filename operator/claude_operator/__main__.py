@@ -21,6 +21,7 @@ PROCESSES: Mapping[str, tuple[str, str]] = {
     "controller": ("claude_operator.controller.command", "Turn ClaudeSessions into Jobs and keep status."),
     "gateway": ("claude_operator.gateway.command", "Hold the credentials, meter, fence, keep the record."),
     "runner": ("claude_operator.runner.command", "Run one attempt: PID 1 of a session container."),
+    "setup": ("claude_operator.setup.command", "Create the first projects of an installation."),
 }
 """Each module has a click command named `command`."""
 
