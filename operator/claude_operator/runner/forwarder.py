@@ -15,6 +15,7 @@ import asyncio
 import json
 import re
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -22,6 +23,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from claude_operator.resources.lifecycle import Reason
 from claude_operator.runner.errors import RunError
 from claude_operator.runner.gateway import CONNECT_SECONDS, pauses
 from claude_operator.wire.session import GIT_PATH, MESSAGES_PATH
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 REPLAY_BYTES = 32 << 20
 """How much of a request's body is kept for another try: the largest Messages API request."""
+
+_FIRST_ERROR = 400
+_KEPT_BYTES = 64 << 10
 
 # RFC 9110 §7.6.1 and what describes one connection only.
 _HOP_BY_HOP = frozenset(
@@ -74,6 +79,23 @@ def upstream_path(raw_path: str) -> str | None:
     return f"{endpoint['base']}.git/{endpoint['service']}{question}{query}"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The gateway's own word on why it did not answer a request to the model."""
+
+    reason: Reason
+    message: str
+
+
+def read_refusal(body: bytes) -> Refusal | None:
+    """The refusal in an error answer's body; None when the words are not the gateway's."""
+    try:
+        error = json.loads(body)["error"]
+        return Refusal(Reason(error["reason"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 class Forwarder:
     """The server; `lost` is told when the gateway has been away for longer than `patience_seconds`."""
 
@@ -85,6 +107,8 @@ class Forwarder:
         self._runner: web.AppRunner | None = None
         self.url = ""
         """`http://127.0.0.1:port` once started."""
+        self.refusal: Refusal | None = None
+        """Why the gateway refused the last request to the model; None when it answered it."""
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
@@ -126,9 +150,12 @@ class Forwarder:
         except (RunError, aiohttp.ClientError, TimeoutError, OSError) as error:
             return _unreachable(path, f"{type(error).__name__}: {error}")
         try:
-            return await _relay(request, upstream)
+            response, kept = await _relay(request, upstream)
         finally:
             upstream.close()
+        if request.path == MESSAGES_PATH:
+            self.refusal = read_refusal(kept) if upstream.status >= _FIRST_ERROR else None
+        return response
 
     async def _open(self, request: web.Request, path: str) -> aiohttp.ClientResponse:
         """The gateway's response, its body unread.
@@ -189,7 +216,9 @@ class _Replay:
             yield chunk
 
 
-async def _relay(request: web.Request, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+async def _relay(request: web.Request, upstream: aiohttp.ClientResponse) -> tuple[web.StreamResponse, bytes]:
+    """Pass the answer on as it comes; returns it, and the beginning of an error's body."""
+    kept = b""
     response = web.StreamResponse(status=upstream.status, reason=upstream.reason)
     for name, value in upstream.headers.items():
         if name.lower() not in _HOP_BY_HOP:
@@ -197,13 +226,15 @@ async def _relay(request: web.Request, upstream: aiohttp.ClientResponse) -> web.
     await response.prepare(request)
     try:
         async for chunk in upstream.content.iter_any():
+            if upstream.status >= _FIRST_ERROR and len(kept) < _KEPT_BYTES:
+                kept += chunk
             await response.write(chunk)
         await response.write_eof()
     except (aiohttp.ClientError, TimeoutError, OSError):
         # An orderly end would make a broken answer look whole: break this connection too.
         if request.transport is not None:
             request.transport.abort()
-    return response
+    return response, kept
 
 
 def _forwarded(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:

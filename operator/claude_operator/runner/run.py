@@ -13,6 +13,7 @@ import contextlib
 import os
 import signal
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,6 +216,7 @@ async def _converse(run: Attempt, place: Workplace) -> Verdict:
     try:
         await run.inbox.attach(conversation.handle)
         ending = await conversation.run(place.prompt, look=run.inbox.look)
+        ending = replace(ending, refusal=run.forwarder.refusal)
     finally:
         timer.cancel()
         run.inbox.detach()

@@ -47,8 +47,9 @@ class Snapshot:
 class Shadow:
     """The runner's git directory beside one clone."""
 
-    def __init__(self, git: Git, clone: Clone) -> None:
-        self._git = git
+    def __init__(self, git: Git, clone: Clone, folder: Path) -> None:
+        self._index = folder / "index"
+        self._git = replace(git, git_dir=folder, work_tree=clone.path, index=self._index)
         self._clone = clone
         self._last: tuple[str, str, str, str] | None = None
         """(head, tree, message, commit) of the last snapshot: the same tree is the same commit."""
@@ -72,10 +73,10 @@ class Shadow:
         (folder / "objects" / "info").mkdir(parents=True, exist_ok=True)
         alternates = folder / "objects" / "info" / "alternates"
         alternates.write_text(f"{clone.path / '.git' / 'objects'}\n", encoding="utf-8")
-        index = folder / "index"
+        shadow = cls(git, clone, folder)
         if (clone.path / ".git" / "index").exists():
-            shutil.copyfile(clone.path / ".git" / "index", index)
-        return cls(replace(git, git_dir=folder, work_tree=clone.path, index=index), clone)
+            shutil.copyfile(clone.path / ".git" / "index", shadow._index)
+        return shadow
 
     async def head(self) -> str:
         """The commit that the agent has checked out.
@@ -106,10 +107,13 @@ class Shadow:
         Raises:
             GitError: the tree could not be read, for instance because it changed under git's hands.
         """
+        # Left behind by a call that was cancelled in the middle; nobody else uses this index.
+        self._index.with_suffix(".lock").unlink(missing_ok=True)
         head = await self.head()
         # A one-tree merge keeps what the index knows of unchanged files, and brings in files that are
-        # committed although they are ignored: `add` alone would drop those.
-        await self._git.run("read-tree", "-m", head, cwd=self._clone.path, within=SNAPSHOT_SECONDS)
+        # committed although they are ignored: `add` alone would drop those. -i: the files themselves
+        # may have changed since, that is what the snapshot is for.
+        await self._git.run("read-tree", "-i", "-m", head, cwd=self._clone.path, within=SNAPSHOT_SECONDS)
         exclude = self._clone.path / ".git" / "info" / "exclude"
         await self._git.run(
             *("-c", f"core.excludesFile={exclude}"),

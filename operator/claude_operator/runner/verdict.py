@@ -14,6 +14,7 @@ from claude_operator.resources.lifecycle import Reason
 from claude_operator.runner.stop import REASONS, Cause
 
 if TYPE_CHECKING:
+    from claude_operator.runner.forwarder import Refusal
     from claude_operator.runner.stream import Result
 
 
@@ -30,6 +31,8 @@ class Ending:
     cause_message: str = ""
     api_error: str = ""
     """The last error of the model's API, as the CLI names it (`authentication_failed`, ...)."""
+    refusal: Refusal | None = None
+    """Why the gateway refused the last request to the model, in its own words."""
     stderr: str = ""
     """The end of what the CLI wrote there."""
 
@@ -65,11 +68,17 @@ def judge(ending: Ending) -> Verdict:
 
 
 def _why(ending: Ending) -> tuple[Reason, str]:
+    refusal = ending.refusal
+    if ending.cause is Cause.MODEL_AUTH and refusal is not None:
+        return refusal.reason, refusal.message
     if ending.cause is not None:
         return REASONS[ending.cause], ending.cause_message
     result = ending.result
     if result is None:
         return _without_result(ending)
+    if result.is_error and refusal is not None and result.terminal_reason == "api_error":
+        # The CLI shows a cap, a wrong key and a fence alike as 403; the gateway knows which it was.
+        return refusal.reason, refusal.message
     if result.is_error:
         return _error(result, ending.api_error)
     if result.stop_reason == "refusal":
@@ -104,8 +113,6 @@ def _api(status: int | None, error: str) -> Reason:
         return Reason.MODEL_AUTH_FAILED
     if status is None or status == 429 or status >= 500:  # noqa: PLR2004 - rate limits, overload, trouble there
         return Reason.MODEL_OVERLOADED
-    # 403 and the other 4xx: what the gateway's or the model's policy forbids. The gateway knows more
-    # (a wrong key, a cap) and its own verdict outranks this one.
     return Reason.MODEL_REFUSED
 
 
