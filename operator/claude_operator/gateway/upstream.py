@@ -75,7 +75,7 @@ class Upstreams:
         listed: bool,
         headers: Mapping[str, str],
         body: bytes | AsyncIterable[bytes] | None = None,
-        decompress: bool = True,
+        seconds: float | None = None,
     ) -> aiohttp.ClientResponse:
         """Send a request and return once the answer's headers are here; the caller releases it.
 
@@ -85,7 +85,7 @@ class Upstreams:
             listed: whether a Secret lists this origin: only then it may have a private address.
             headers: complete but for Host and the framing.
             body: bytes, or a stream of them.
-            decompress: whether to undo the answer's Content-Encoding.
+            seconds: for the whole exchange; None: as long as bytes move.
 
         Raises:
             UpstreamError: no connection, or none to an address that is allowed.
@@ -101,8 +101,7 @@ class Upstreams:
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                auto_decompress=decompress,
-                server_hostname=None,
+                timeout=_TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds),
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise UpstreamError(_fault(url, error)) from error

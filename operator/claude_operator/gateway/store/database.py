@@ -13,6 +13,7 @@ for a batch. The functions are plain Core code, so they run unchanged on Postgre
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _MOST_IN_ONE_COMMIT: Final = 128
 _READERS: Final = 4
@@ -84,6 +87,37 @@ class Store:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait(_Write(operation, done))
         return await done
+
+    def post(
+        self,
+        operation: Callable[[Connection], None],
+        what: str,
+        *,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Run `operation` soon, after all writes that were asked for before; a failure is logged.
+
+        Args:
+            operation: the write.
+            what: its name in the log.
+            done: called once it is on disk.
+        """
+        if self._task is None:
+            _log.error("%s was not written: the database is closed", what)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def finished(future: asyncio.Future[None]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                _log.error("%s was not written: %s", what, error)
+            elif done is not None:
+                done()
+
+        future.add_done_callback(finished)
+        self._queue.put_nowait(_Write(operation, future))
 
     def _look(self, operation: Callable[[Connection], T]) -> T:
         try:

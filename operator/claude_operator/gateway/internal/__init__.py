@@ -1,0 +1,1 @@
+"""The internal port: what controller, shim and administrators may ask for."""

@@ -1,0 +1,1 @@
+"""The session port: what a pod may ask for."""
