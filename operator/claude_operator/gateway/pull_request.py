@@ -104,7 +104,7 @@ class PullRequests:
             raise Refusal(
                 409,
                 Reason.PUBLISH_REJECTED,
-                f"repositoryHosts[{repository.host}] has no apiURL: the ClaudeProject must name it for pull requests",
+                f"repositoryHosts[{repository.host}] of the ClaudeProject has no apiURL",
             )
         if entry_.credentials_secret is None:
             raise Refusal(

@@ -1,0 +1,289 @@
+"""The gateway's process: every part made and tied together, three ports opened, and an orderly stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from claude_operator.gateway import tls
+from claude_operator.gateway.assignment import Assigner
+from claude_operator.gateway.claim import Claimer
+from claude_operator.gateway.credentials import Credentials
+from claude_operator.gateway.egress import ConnectProxy
+from claude_operator.gateway.errors import Refusal, StoreUnavailableError, unavailable
+from claude_operator.gateway.git.proxy import GitProxy
+from claude_operator.gateway.identity import TokenVerifier
+from claude_operator.gateway.internal.handlers import InternalPort
+from claude_operator.gateway.journal import Journal
+from claude_operator.gateway.live import LiveAttempts
+from claude_operator.gateway.metrics import Metrics
+from claude_operator.gateway.model.meter import Meter
+from claude_operator.gateway.model.proxy import ModelProxy, refusal_response
+from claude_operator.gateway.projects import Projects
+from claude_operator.gateway.pull_request import PullRequests
+from claude_operator.gateway.session.handlers import SessionPort
+from claude_operator.gateway.store.database import Store
+from claude_operator.gateway.upstream import Upstreams
+from claude_operator.gateway.verdicts import Verdicts
+from claude_operator.gateway.wakeups import Wakeups
+from claude_operator.wire.message import MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH
+from claude_operator.wire.session import GIT_PATH, MESSAGES_PATH
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+    from typing import Self
+
+    from claude_operator.gateway.cluster import Cluster
+    from claude_operator.gateway.settings import Settings
+
+_MOST_BODY: Final = MAX_EVENT_BYTES * MAX_EVENTS_PER_BATCH + 1024 * 1024
+"""A full batch of the largest events; the model's requests are smaller and checked by themselves."""
+_NOT_FOUND: Final = 404
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a running gateway listens."""
+
+    session: int
+    internal: int
+    connect: int
+
+
+class Gateway:
+    """A gateway that listens for as long as it is entered.
+
+    Args:
+        settings: of the installation.
+        cluster: the Kubernetes API.
+        plain: without TLS; for tests that look at the wire.
+    """
+
+    def __init__(self, settings: Settings, cluster: Cluster, *, plain: bool = False) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.ports = Ports(0, 0, 0)
+        self.authority: tls.Authority | None = None
+        self.stopping = asyncio.Event()
+        self._cluster = cluster
+        self._plain = plain
+        self._stack = AsyncExitStack()
+        self._ready = False
+        self._runners: list[web.AppRunner] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take no new requests, let answers that are under way end, then close everything."""
+        self._ready = False
+        self.stopping.set()
+        self.wakeups.notify_all()
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack = self.settings, self._stack
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.store = await stack.enter_async_context(Store(settings.database_url))
+        upstreams = await stack.enter_async_context(Upstreams(settings.upstream_ca))
+        self.wakeups = Wakeups()
+        self.journal = Journal(self.store, self.wakeups)
+        self.live = LiveAttempts(self.store)
+        self.meter = Meter(self.store)
+        await self.meter.recover()
+        credentials = Credentials(self._cluster)
+        self.projects = Projects(self._cluster, credentials)
+        verifier = TokenVerifier(self._cluster)
+        verdicts = Verdicts(self.store)
+        model = ModelProxy(
+            projects=self.projects,
+            credentials=credentials,
+            upstreams=upstreams,
+            meter=self.meter,
+            journal=self.journal,
+            verdicts=verdicts,
+            metrics=self.metrics,
+            log_only=settings.log_only,
+        )
+        git = GitProxy(
+            store=self.store,
+            projects=self.projects,
+            credentials=credentials,
+            upstreams=upstreams,
+            journal=self.journal,
+            verdicts=verdicts,
+        )
+        claimer = Claimer(
+            cluster=self._cluster,
+            store=self.store,
+            projects=self.projects,
+            live=self.live,
+            meter=self.meter,
+            assigner=Assigner(self._cluster, self.store, settings),
+            journal=self.journal,
+        )
+        pull_requests = PullRequests(
+            store=self.store,
+            projects=self.projects,
+            credentials=credentials,
+            upstreams=upstreams,
+            journal=self.journal,
+            verdicts=verdicts,
+        )
+        session = SessionPort(
+            verifier=verifier,
+            live=self.live,
+            claimer=claimer,
+            store=self.store,
+            journal=self.journal,
+            wakeups=self.wakeups,
+            model=model,
+            git=git,
+            pull_requests=pull_requests,
+        )
+        internal = InternalPort(
+            settings=settings,
+            verifier=verifier,
+            live=self.live,
+            store=self.store,
+            journal=self.journal,
+            wakeups=self.wakeups,
+            meter=self.meter,
+            stopping=self.stopping,
+        )
+        connect = ConnectProxy(
+            settings=settings,
+            verifier=verifier,
+            live=self.live,
+            projects=self.projects,
+            journal=self.journal,
+            metrics=self.metrics,
+        )
+        context = await self._tls()
+        await verifier.refresh()
+        self._tasks.append(asyncio.create_task(self.projects.run(), name="projects"))
+        stack.push_async_callback(self._stop_tasks)
+        internal_port = await self._listen(
+            settings.internal_port, context, [*internal.routes(), *self._probes()]
+        )
+        session_port = await self._listen(settings.session_port, context, session.routes())
+        connect_port = await connect.start(context)
+        stack.push_async_callback(connect.stop)
+        self.ports = Ports(session_port, internal_port, connect_port)
+        self._ready = True
+
+    async def _tls(self) -> ssl.SSLContext | None:
+        if self._plain:
+            return None
+        self.authority = await tls.shared_authority(self._cluster)
+        names = tls.service_names(self.settings.namespace, self.settings.tls_names)
+        context = tls.server_context(self.authority, names)
+        self._tasks.append(asyncio.create_task(tls.keep_renewed(context, self.authority, names)))
+        return context
+
+    async def _listen(self, port: int, context: ssl.SSLContext | None, routes: list[web.RouteDef]) -> int:
+        app = web.Application(client_max_size=_MOST_BODY, middlewares=[_answer_refusals])
+        app.router.add_routes(routes)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            # A client that hangs up does not cancel its handler: the model's answer is read to its end.
+            handler_cancellation=False,
+            shutdown_timeout=self.settings.drain_seconds,
+            # Bodies are looked at as they were sent: Content-Encoding is refused, or passed on.
+            auto_decompress=False,
+            keepalive_timeout=75,
+        )
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, self.settings.host, port, ssl_context=context)
+        await site.start()
+        bound: int = runner.addresses[-1][1]
+        return bound
+
+    def _probes(self) -> list[web.RouteDef]:
+        async def alive(_: web.Request) -> web.Response:
+            return web.Response(text="ok\n")
+
+        async def ready(_: web.Request) -> web.Response:
+            if self._ready and self.projects.synced.is_set():
+                return web.Response(text="ok\n")
+            return web.Response(status=503, text="starting or stopping\n")
+
+        async def metrics(_: web.Request) -> web.Response:
+            return web.Response(text=self.metrics.render(), content_type="text/plain")
+
+        return [web.get("/livez", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
+
+    async def _stop_tasks(self) -> None:
+        self.meter.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@web.middleware
+async def _answer_refusals(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Refusal as refused:
+        return _refusal(request, refused)
+    except StoreUnavailableError as error:
+        _log.error("%s %s: %s", request.method, request.path, error)
+        return _refusal(request, unavailable(str(error)))
+    except web.HTTPRequestEntityTooLarge:
+        return _refusal(request, Refusal(413, "TooLarge", f"the body exceeds {_MOST_BODY} bytes"))
+    except web.HTTPException as error:
+        what = "there is no such path" if error.status == _NOT_FOUND else error.reason
+        return _refusal(
+            request, Refusal(error.status, "NotFound", f"{request.method} {request.path}: {what}")
+        )
+
+
+def _refusal(request: web.Request, refused: Refusal) -> web.Response:
+    """A refusal in the words of whoever reads it: the CLI, git, or our own clients."""
+    if request.path == MESSAGES_PATH:
+        return refusal_response(refused)
+    if request.path.startswith(f"{GIT_PATH}/"):
+        # git prints the text of an error that is plain text.
+        return web.Response(
+            status=refused.status, text=f"claude-operator: {refused.message}\n", headers=refused.headers
+        )
+    return web.Response(
+        status=refused.status,
+        body=refused.body().model_dump_json(by_alias=True).encode(),
+        content_type="application/json",
+        headers=refused.headers,
+    )
+
+
+async def serve(settings: Settings, cluster: Cluster) -> None:
+    """Run until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with Gateway(settings, cluster) as gateway:
+        _log.info("listening: %s", gateway.ports)
+        await stop.wait()
+        _log.info("stopping: waiting for what is under way, %.0f s at most", settings.drain_seconds)
