@@ -37,6 +37,8 @@ EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
 CONTROLLER = "system:serviceaccount:claude-operator:claude-controller"
 GATEWAY = "system:serviceaccount:claude-operator:claude-gateway"
 SESSION = "system:serviceaccount:default:claude-session"
+GARBAGE_SECONDS = 90.0
+"""The garbage collector learns of new CRDs every 30 seconds."""
 POLICY_SECONDS = 20.0
 """The API server compiles a new admission policy within a second or two."""
 
@@ -416,22 +418,24 @@ def test_deleting_a_session_takes_its_job_along(
     """The garbage collector gets past the policy: a foreground deletion ends with an update of the Job."""
     with session_job(installed, admin, f"deleted-{cascade}") as (session, built):
         name = session["metadata"]["name"]
-        wait_until(lambda: len(_pods(admin, built)) == 1, what="the Job's pod", seconds=30)
-        installed.kubectl.run("delete", "csess", name, f"--cascade={cascade}", "--timeout=30s")
+        wait_until(lambda: len(_pods(admin, built)) == 1, what="the Job's pod", seconds=GARBAGE_SECONDS)
+        installed.kubectl.run("delete", "csess", name, f"--cascade={cascade}", "--wait=false")
         wait_until(
             lambda: built["metadata"]["name"] not in admin.names("batch/v1", "Job"),
             what="the Job to be gone",
-            seconds=30,
+            seconds=GARBAGE_SECONDS,
         )
 
 
 def test_orphaning_a_job_is_not_held_up(installed: ControlPlane, admin: Witness) -> None:
     with session_job(installed, admin, "orphaned") as (session, built):
         installed.kubectl.run(
-            "delete", "csess", session["metadata"]["name"], "--cascade=orphan", "--timeout=30s"
+            "delete", "csess", session["metadata"]["name"], "--cascade=orphan", "--wait=false"
         )
         wait_until(
-            lambda: "ownerReferences" not in admin.get(built)["metadata"], what="the owner to go", seconds=30
+            lambda: "ownerReferences" not in admin.get(built)["metadata"],
+            what="the owner to go",
+            seconds=GARBAGE_SECONDS,
         )
 
 
