@@ -111,9 +111,12 @@ def kube_proxy(*, plan: AddressPlan, node: str, kubeconfig: Path) -> Config:
 
 
 def corefile(*, plan: AddressPlan, kubeconfig: Path) -> str:
-    """CoreDNS: the cluster's names, and a prompt "no such name" for all others, which no pod could reach."""
+    """CoreDNS: the cluster's names, and a prompt "no such name" for all others, which no pod could reach.
+
+    Two server blocks, because within one the order of plugins is CoreDNS's own and `template` comes first.
+    """
     return f"""\
-.:53 {{
+cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {{
     bind {plan.node}
     errors
     ready 127.0.0.1:8181
@@ -123,6 +126,11 @@ def corefile(*, plan: AddressPlan, kubeconfig: Path) -> str:
         ttl 5
     }}
     cache 5
+}}
+
+.:53 {{
+    bind {plan.node}
+    errors
     template ANY ANY {{
         rcode NXDOMAIN
     }}
