@@ -210,9 +210,12 @@ class Reconciler:
         parts = self._parts
         self._memory.pop(uid, None)
         home = parts.cache.home(uid)
-        running = unstopped(uid, parts.cache.jobs(uid), parts.cache.pods(uid))
-        if running is None or home is None or parts.cache.is_gone(uid):
+        jobs = parts.cache.jobs(uid)
+        if home is None or parts.cache.is_gone(uid) or all(job.end or job.owner_uid != uid for job in jobs):
             return
+        ended = parts.cache.ended(home)
+        if ended is not None and ended.uid == uid and unstopped(uid, jobs, parts.cache.pods(uid)) is None:
+            return  # what is left of a finished session is ending by itself
         if not parts.sources.sessions_synced:
             parts.come_back(uid, 0.5)
             return

@@ -45,6 +45,7 @@ _GC_THRESHOLD: Final = 50_000
 """Young objects before a collection. The default of 700 costs a tenth of the CPU: every parsed event is a
 thousand objects that reference counting frees by itself."""
 _LAST_EVENTS_SECONDS: Final = 2.0
+_SYNC_PAUSE: Final = 0.5
 
 
 class LeadershipLostError(Exception):
@@ -60,6 +61,7 @@ async def run(settings: Settings, cluster: ClusterConfig) -> None:
     """
     stop = asyncio.Event()
     _on_signals(stop)
+    gc.set_threshold(_GC_THRESHOLD)
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(KubeClient(cluster))
         trust = GatewayTrust(client, namespace=settings.namespace, file=settings.gateway_ca_file)
@@ -153,13 +155,13 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             parts: dict[str, Coroutine[Any, Any, None]] = {
                 "lease": self._lead(),
-                "sessions": self._source.run(),
+                "sessions": self._source.run(started=lambda: _on_signals(stop)),
                 "jobs and pods": self._informer.run(),
                 "queue": self.queue.run(self._reconciler, workers=self._settings.workers),
                 "sweep": self._sweeper.run(),
                 "time to live": self._reaper.run(),
                 "events": self._recorder.run(),
-                "start": self._after_start(stop),
+                "memory": self._freeze_what_stays(),
             }
             if self._settings.gateway_url.startswith("https:"):
                 parts["trust"] = self._trust.keep_fresh()
@@ -170,10 +172,10 @@ class Controller:
         await self.lease.hold()
         raise LeadershipLostError(f"the Lease {LEASE_NAME} was lost to {self.lease.holder or 'nobody'}")
 
-    async def _after_start(self, stop: asyncio.Event) -> None:
-        # kopf has put its own signal handlers in the place of ours by now; ours knows the right order.
-        await asyncio.sleep(1)
-        _on_signals(stop)
+    async def _freeze_what_stays(self) -> None:
+        """Modules and the first list are never garbage: no collection need look at them again."""
+        while not (self.sessions_synced and self.jobs_synced):  # noqa: ASYNC110 - two parties, and no hurry
+            await asyncio.sleep(_SYNC_PAUSE)
         gc.collect()
         gc.freeze()
 
@@ -188,7 +190,6 @@ class Controller:
 
 
 def _on_signals(stop: asyncio.Event) -> None:
-    gc.set_threshold(_GC_THRESHOLD)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -21,7 +21,7 @@ from claude_operator.resources.identity import GROUP, PROJECT_PLURAL, SESSION_PL
 from claude_operator.resources.lifecycle import FINAL_PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from claude_operator.controller.cache import Cache
     from claude_operator.kube.config import ClusterConfig
@@ -91,8 +91,11 @@ class SessionSource:
         self._config = config
         self._namespaces = namespaces
 
-    async def run(self) -> None:
+    async def run(self, *, started: Callable[[], None]) -> None:
         """Watch until cancelled.
+
+        Args:
+            started: called once kopf has put its signal handlers in the place of the process's own.
 
         Raises:
             RuntimeError: kopf stopped by itself; the process has to be restarted, it would be blind.
@@ -104,6 +107,7 @@ class SessionSource:
             namespaces=list(self._namespaces),
             standalone=True,
         )
+        started()
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             ended = done.pop()

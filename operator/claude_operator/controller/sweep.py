@@ -91,7 +91,7 @@ class Sweeper:
         deadline = loop.time() + _DELIVERY_SECONDS
         missing = expected
         while loop.time() < deadline and missing:
-            missing = {uid: name for uid, name in missing.items() if self._is_missing(uid)}
+            missing = {uid: name for uid, name in missing.items() if self._is_missing(uid, name)}
             await asyncio.sleep(_DELIVERY_PAUSE)
         await self._read_missing(missing)
         self.sessions_synced = True
@@ -109,12 +109,15 @@ class Sweeper:
         await self._sweep_projects()
         self._cache.prune()
 
-    def _is_missing(self, uid: str) -> bool:
-        return self._cache.session(uid) is None and not self._cache.is_gone(uid)
+    def _is_missing(self, uid: str, name: Name) -> bool:
+        if self._cache.session(uid) is not None or self._cache.is_gone(uid):
+            return False
+        ended = self._cache.ended(name)
+        return ended is None or ended.uid != uid
 
     async def _read_missing(self, present: dict[str, Name]) -> None:
         for uid, (namespace, name) in present.items():
-            if not self._is_missing(uid):
+            if not self._is_missing(uid, (namespace, name)):
                 continue
             try:
                 item = await self._client.get(SESSIONS, name, namespace=namespace)

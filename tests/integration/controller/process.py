@@ -71,6 +71,13 @@ class ControllerProcess:
         """SIGTERM; the exit code."""
         return await self._end(signal.SIGTERM)
 
+    def freeze(self) -> None:
+        """SIGSTOP: it sees and does nothing, and does not know it."""
+        self.running.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.running.send_signal(signal.SIGCONT)
+
     async def ended(self, *, seconds: float = 20) -> int:
         """Wait for its own end; the exit code."""
         async with asyncio.timeout(seconds):

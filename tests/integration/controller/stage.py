@@ -10,7 +10,16 @@ from typing import Any
 
 from claude_operator.kube.client import KubeClient
 from claude_operator.kube.config import from_kubeconfig
-from claude_operator.kube.kinds import JOBS, NAMESPACES, PODS, PROJECTS, SERVICE_ACCOUNTS, SESSIONS
+from claude_operator.kube.kinds import (
+    EVENTS,
+    JOBS,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    PROJECTS,
+    SERVICE_ACCOUNTS,
+    SESSIONS,
+)
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.controller.audit import Audit
 from tests.integration.controller.history import History
@@ -32,6 +41,7 @@ class Stage:
     sessions: History
     jobs: History
     pods: History
+    events: History
     kubelet: Kubelet
     controller: ControllerProcess
     audit: Audit
@@ -83,6 +93,34 @@ class Stage:
             subresource="status",
         )
 
+    async def until_outcome(self, uid: str, phase: str, *, seconds: float = 20) -> None:
+        """Until the gateway has been told how a session ended."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while uid not in self.gateway.outcomes:
+            assert asyncio.get_running_loop().time() < deadline, (
+                f"no outcome of {uid}:\n{self.controller.tail()}"
+            )
+            await asyncio.sleep(0.02)
+        assert self.gateway.outcomes[uid].phase == phase
+
+    async def hold(self, job: str) -> None:
+        """Keep a Job from vanishing when it is deleted."""
+        await self._finalizers(job, ["orphan-test.example/hold"])
+
+    async def release(self, job: str) -> None:
+        await self._finalizers(job, None)
+
+    async def _finalizers(self, job: str, names: list[str] | None) -> None:
+        patch = {"metadata": {"finalizers": names}}
+        await self.client.patch(JOBS, job, patch, namespace=self.namespace)
+
+    async def take_lease(self, holder: str) -> None:
+        """As a replica does that saw it expire."""
+        spec = {"holderIdentity": holder, "leaseDurationSeconds": 600}
+        await self.client.patch(
+            LEASES, "claude-operator-controller", {"spec": spec}, namespace=self.namespace
+        )
+
     def replica(self, name: str) -> ControllerProcess:
         """Another process of the same controller; not started."""
         return ControllerProcess(name, self.folder / f"{name}.log", self.controller.environment)
@@ -121,9 +159,9 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
     async with KubeClient(from_kubeconfig(plane.kubeconfig)) as client:
         await client.create(NAMESPACES, {"metadata": {"name": namespace}})
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "claude-session"}}, namespace=namespace)
-        histories = [History(client, kind, namespace) for kind in (SESSIONS, JOBS, PODS)]
+        histories = [History(client, kind, namespace) for kind in (SESSIONS, JOBS, PODS, EVENTS)]
         watches = [asyncio.create_task(history.run()) for history in histories]
-        sessions, jobs, pods = histories
+        sessions, jobs, pods, events = histories
         stage = Stage(
             client=client,
             namespace=namespace,
@@ -132,6 +170,7 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
             sessions=sessions,
             jobs=jobs,
             pods=pods,
+            events=events,
             kubelet=Kubelet(client, namespace, pods),
             controller=controller,
             audit=audit,
