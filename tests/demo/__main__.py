@@ -6,9 +6,13 @@ import click
 
 from tests.cluster import environment
 from tests.cluster.cluster import Cluster, NotUpError
+from tests.cluster.places import DEFAULT_NAME
 from tests.cluster.progress import say
 from tests.demo.show import Show
 from tests.stack.stack import Stack
+
+
+_name = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which cluster.")
 
 
 @click.group()
@@ -17,9 +21,10 @@ def cli() -> None:
 
 
 @cli.command()
-def run() -> None:
+@_name
+def run(name: str) -> None:
     """Bring everything up, run the first example and show it live."""
-    stack = Stack.up()
+    stack = Stack.up(name)
     succeeded = Show(stack).first_session()
     say('\nA shell in which kubectl and curl work:  eval "$(make -s env)"')
     say("Remove everything that was started:      make demo-down")
@@ -28,10 +33,11 @@ def run() -> None:
 
 
 @cli.command()
-def down() -> None:
+@_name
+def down(name: str) -> None:
     """Remove everything that the demo started, and nothing else."""
     try:
-        stack = Stack.find()
+        stack = Stack.find(name)
     except NotUpError:
         say("nothing is up")
         return
@@ -39,9 +45,10 @@ def down() -> None:
 
 
 @cli.command()
-def env() -> None:
+@_name
+def env(name: str) -> None:
     """Shell exports of what runs."""
-    click.echo(environment.read(Cluster.find().state).exports())
+    click.echo(environment.read(Cluster.find(name).state).exports())
 
 
 def main() -> None:

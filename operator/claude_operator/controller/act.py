@@ -20,7 +20,7 @@ from claude_operator.kube import mergepatch
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.events import About
 from claude_operator.kube.kinds import JOBS, SESSIONS
-from claude_operator.wire.internal import CancelRequest
+from claude_operator.wire.internal import CancelRequest, CloseRequest
 
 if TYPE_CHECKING:
     from typing import Any
@@ -62,8 +62,9 @@ class Actor:
         try:
             match ask:
                 case CloseAttempt(number):
-                    record = await self._gateway.close_attempt(session.uid, number)
-                    facts = replace(facts, closed=number, record=record or facts.record)
+                    closing = CloseRequest(namespace=session.namespace, name=session.name)
+                    record = await self._gateway.close_attempt(session.uid, number, closing)
+                    facts = replace(facts, closed=number, record=record)
                 case TellCancel(grace_seconds):
                     request = CancelRequest(
                         namespace=session.namespace, name=session.name, grace_seconds=grace_seconds

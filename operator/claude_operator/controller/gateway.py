@@ -20,6 +20,7 @@ from claude_operator.wire.internal import (
     OUTCOMES_PATH,
     SESSIONS_PATH,
     CancelRequest,
+    CloseRequest,
     Outcome,
     SessionRecord,
 )
@@ -57,14 +58,17 @@ class Gateway:
     ) -> None:
         await self._transport.__aexit__(kind, error, trace)
 
-    async def close_attempt(self, uid: str, attempt: int) -> SessionRecord | None:
-        """Fence an attempt and get the session's final numbers; None: nothing of it ever claimed.
+    async def close_attempt(self, uid: str, attempt: int, request: CloseRequest) -> SessionRecord:
+        """Fence an attempt, also one that never claimed, and get the session's final numbers.
 
         Raises:
             GatewayUnavailable: no usable answer.
         """
         path = f"{SESSIONS_PATH}/{quote(uid, safe='')}/attempts/{attempt}/close"
-        return await self._ask(Request("POST", path), SessionRecord)
+        answer = await self._ask(Request("POST", path, _json(request)), SessionRecord)
+        if answer is None:
+            raise GatewayUnavailable(f"POST {path}: 404")
+        return answer
 
     async def cancel(self, uid: str, request: CancelRequest) -> None:
         """Refuse the model from now on and tell the runner to stop.
