@@ -102,15 +102,13 @@ class Transport:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=inactivity)
         try:
             async with self._open(request, timeout) as response:
-                if response.status >= 400:  # noqa: PLR2004 - HTTP
-                    raise _refusal(request, response, await response.read())
-                rest = b""
-                async for chunk in response.content.iter_any():
-                    # Not readline(): a line is a whole object and may be larger than any sensible limit.
-                    *lines, rest = (rest + chunk).split(b"\n")
-                    for line in lines:
-                        if line:
-                            yield line
+                try:
+                    async for line in _lines(request, response):
+                        yield line
+                finally:
+                    # The reader has gone: a polite TLS shutdown would wait for a peer that goes on sending.
+                    if response.connection is not None and response.connection.transport is not None:
+                        response.connection.transport.abort()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _lost(request, error) from error
 
@@ -139,6 +137,18 @@ class Transport:
             headers=headers,
             timeout=timeout,
         )
+
+
+async def _lines(request: Request, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    if response.status >= 400:  # noqa: PLR2004 - HTTP
+        raise _refusal(request, response, await response.read())
+    rest = b""
+    async for chunk in response.content.iter_any():
+        # Not readline(): a line is a whole object and may be larger than any sensible limit.
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
 
 
 def _lost(request: Request, error: BaseException) -> ApiError:

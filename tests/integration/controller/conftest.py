@@ -18,9 +18,12 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     if reason := why_no_control_plane():
         pytest.skip(reason)
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
-        plane.process("kube-scheduler").stop()
         plane.kubectl.run("apply", "--server-side", "-f", str(CRDS))
         plane.kubectl.run("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
+        # The garbage collector looks for new kinds every 30 s, and at its start.
+        plane.process("kube-controller-manager").stop()
+        plane.up()
+        plane.process("kube-scheduler").stop()
         yield plane
 
 
