@@ -20,6 +20,7 @@ from claude_operator.engine.config import EngineConfig
 from claude_operator.engine.decision import JobPlan
 from claude_operator.engine.views import project_view, session_view
 from claude_operator.gateway.cluster import Secret
+from claude_operator.gateway.command import command as gateway
 from claude_operator.gateway.credentials import read
 from claude_operator.resources.project import ProjectSpec
 from claude_operator.setup.command import command as setup
@@ -202,9 +203,12 @@ def _container(workload: str) -> Object:
     return dict(found)
 
 
-def test_the_controller_knows_every_variable_that_its_manifest_sets() -> None:
-    known = {option.envvar: option for option in controller.params if isinstance(option, click.Option)}
-    given = {variable["name"] for variable in _container("claude-controller")["env"]}
+@pytest.mark.parametrize(
+    ("workload", "command"), [("claude-controller", controller), ("claude-gateway", gateway)]
+)
+def test_a_process_knows_every_variable_that_its_manifest_sets(workload: str, command: click.Command) -> None:
+    known = {option.envvar: option for option in command.params if isinstance(option, click.Option)}
+    given = {variable["name"] for variable in _container(workload)["env"]}
     assert given <= known.keys()
     assert {name for name, option in known.items() if option.required} <= given
 
