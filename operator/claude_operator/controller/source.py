@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import kopf
 from typing_extensions import override
@@ -106,6 +106,9 @@ class SessionSource:
             clusterwide=not self._namespaces,
             namespaces=list(self._namespaces),
             standalone=True,
+            # Of no use without peering, but kopf would ask for the user's name, which a uid without a passwd
+            # entry does not have. (Its type is private.)
+            identity=cast("Any", "claude-operator"),
         )
         started()
         try:
