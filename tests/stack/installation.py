@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from claude_operator.resources.identity import PROJECT_KIND
 from tests.cluster.places import REPOSITORY
 from tests.cluster.progress import step
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.cluster.kubectl import Kubectl
+
 
 SYSTEM_NAMESPACE = "claude-operator"
 OPERATOR_IMAGE = "claude-operator:0.1.0"
@@ -54,9 +56,8 @@ class Installation:
         """Prepare a namespace for sessions; `objects` are credentials and project."""
         if name != "default":
             self.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
-        self._apply("-n", name, "-f", str(REPOSITORY / "manifests" / "namespace.yaml"))
-        content = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-        self._apply("-n", name, "-f", "-", stdin=content)
+        pieces = yaml.safe_dump_all([*render(REPOSITORY / "manifests" / "namespace.yaml", {}), *objects])
+        self._apply("-n", name, "-f", "-", stdin=pieces)
         self.kubectl.run(
             *("wait", "--for=condition=Ready", "--timeout=60s", "-n", name, "claudeproject/default"),
             seconds=70,
@@ -82,10 +83,18 @@ class Installation:
 
 
 def render(manifest: Path, images: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The manifest's objects with the placeholders of both images replaced, wherever they stand."""
-    replacements = {OPERATOR_IMAGE: images["operator"], SESSION_IMAGE: images["session"]}
+    """The manifest's objects with the images that were built here, and without its project: ours is another.
+
+    Args:
+        manifest: a file of `manifests/`.
+        images: references of the images `operator` and `session`; what is missing stays as it is.
+    """
+    names = {"operator": OPERATOR_IMAGE, "session": SESSION_IMAGE}
+    replacements = {names[image]: reference for image, reference in images.items()}
     for found in yaml.safe_load_all(manifest.read_text()):
-        yield _replaced(found, replacements)
+        brings_project = found["kind"] == "ConfigMap" and "projects.yaml" in found["data"]
+        if found["kind"] != PROJECT_KIND and not brings_project:
+            yield _replaced(found, replacements)
 
 
 def _replaced(value: Any, replacements: Mapping[str, str]) -> Any:
