@@ -37,6 +37,8 @@ class Show:
     """The first example, shown on a terminal."""
 
     stack: Stack
+    spent: float = 0
+    """US dollars."""
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
 
     def first_session(self) -> bool:
@@ -100,9 +102,9 @@ class Show:
         return True
 
     def _show_event(self, event: RecordedEvent) -> None:
+        if event.type == "gateway.model_response":
+            self._show_usage(event.data)
         if event.source == "gateway":
-            if event.type == "model":
-                self._show_usage(event.data)
             return
         if event.type.startswith("runner."):
             self.console.print(f"  · {event.data.get('message', '')}", style="dim", markup=False)
@@ -111,7 +113,11 @@ class Show:
             self.console.print(f"  {line}", markup=False, style="green" if line.startswith(">") else "")
 
     def _show_usage(self, data: dict[str, Any]) -> None:
-        self.console.print(f"    {json.dumps(data)}", style="dim", markup=False)
+        """The metered answer of the model, and the sum so far."""
+        self.spent += data["costUSD"]
+        tokens_in = data["inputTokens"] + data["cacheReadInputTokens"] + data["cacheCreationInputTokens"]
+        told = f"{tokens_in} tokens in, {data['outputTokens']} out · ${self.spent:.4f} so far"
+        self.console.print(f"    {told}", style="dim italic", markup=False)
 
     def _show_result(self, status: SessionStatus) -> None:
         usage, result = status.usage, status.result
