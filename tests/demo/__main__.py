@@ -11,7 +11,6 @@ from tests.cluster.progress import say
 from tests.demo.show import Show
 from tests.stack.stack import Stack
 
-
 _name = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which cluster.")
 
 
