@@ -6,6 +6,7 @@ a Secret lists.
 
 from __future__ import annotations
 
+import io
 import ssl
 from typing import TYPE_CHECKING, Final, Self
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=600)
 """Seconds. 600 of silence is the CLI's own limit (x-stainless-timeout)."""
+
+
+_LARGE: Final = 256 * 1024
 
 
 class UpstreamError(Exception):
@@ -99,7 +103,8 @@ class Upstreams:
                 method,
                 url,
                 headers=headers,
-                data=body,
+                # In pieces: a large one as a whole would hold up every other stream.
+                data=io.BytesIO(body) if isinstance(body, bytes) and len(body) > _LARGE else body,
                 allow_redirects=False,
                 timeout=_TIMEOUT if seconds is None else aiohttp.ClientTimeout(total=seconds),
             )

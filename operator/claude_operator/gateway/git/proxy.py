@@ -129,11 +129,13 @@ class GitProxy:
         if wanted.service is Service.UPLOAD_PACK:
             return await self._relay(request, live, wanted, target, answer)
         ours = RefReader(f"refs/heads/{live.grant.publish_branch}")
-        response = await self._relay(request, live, wanted, target, answer, reader=ours)
-        commit = ours.value
-        if commit is not None:
-            await self._store.write(lambda connection: pushes.found(connection, live.grant, commit))
-        return response
+
+        async def record() -> None:
+            if ours.value is not None:
+                commit = ours.value
+                await self._store.write(lambda connection: pushes.found(connection, live.grant, commit))
+
+        return await self._relay(request, live, wanted, target, answer, reader=ours, before_end=record)
 
     async def _fetch(
         self, request: web.Request, live: Live, wanted: Endpoint, target: _Target
@@ -272,11 +274,11 @@ class GitProxy:
                     connected = await _write(response, clean)
                 if not connected and reader is None:
                     return response
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError):
             self._failed(live, wanted, 502, f"{target.name}: the connection broke")
             if request.transport is not None:
                 request.transport.abort()  # an orderly end would make a broken answer look whole
-            raise ConnectionResetError("the git host's connection broke") from error
+            return response
         finally:
             answer.close()
         # What the host has accepted is on record before the client can act on it, and also when it has gone.

@@ -59,6 +59,7 @@ class Exchange:
     _tokens: Tokens | None = field(default=None, init=False)
     """The final counts, once they are known."""
     _connected: bool = field(default=True, init=False)
+    _booked: bool = field(default=False, init=False)
 
     async def run(self, request: web.Request, *, stream: bool) -> web.StreamResponse:
         """Pass the answer on and book it, whatever becomes of either side."""
@@ -166,17 +167,20 @@ class Exchange:
 
     async def _book(self) -> None:
         """Settle the reservation, once."""
+        if self._booked:
+            return
+        self._booked = True
         reservation, tokens = self.reservation, self._tokens
         if tokens is None:
             used = reservation.whole()
         else:
             used = spent(tokens, self.price.cost(tokens) if self.price else 0)
-        if await self.meter.settle(reservation, used):
-            self._note(used)
+            # Before the booking wakes the next request: what that is refused for must stand.
+            self.verdicts.clear(self.live, "model")
+        await self.meter.settle(reservation, used)
+        self._note(used)
 
     def _note(self, used: Spent) -> None:
-        if not used.estimated:
-            self.verdicts.clear(self.live, "model")
         usage = used.to_usage().to_api()
         data = {"model": self.reservation.model, **usage, "seconds": round(time.monotonic() - self.begun, 3)}
         self.journal.note_of(self.live, "model_response", data)

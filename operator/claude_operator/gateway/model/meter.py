@@ -153,13 +153,9 @@ class Meter:
             lambda connection: accounts.settle(connection, reservation, Spent(), _today()), "a release"
         )
 
-    async def settle(self, reservation: Reservation, spent: Spent) -> bool:
-        """Book what a request has used; the memory at once, the database until it succeeds.
-
-        False: it was booked before.
-        """
-        if not self._book(reservation, spent):
-            return False
+    async def settle(self, reservation: Reservation, spent: Spent) -> None:
+        """Book what a request has used; the memory at once, the database until it succeeds."""
+        self._book(reservation, spent)
         day = _today()
         while True:
             try:
@@ -170,10 +166,10 @@ class Meter:
                 # Given up only at the process's end: the reservation on disk is booked at the next start.
                 _log.warning("usage of session %s is not written yet: %s", reservation.session_uid, error)
                 if self._closing:
-                    return True
+                    return
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                return True
+                return
 
     def refusal(self, caps: Caps, spent: Spent) -> Gauge | None:
         """The cap that is reached already, if any."""
@@ -196,13 +192,11 @@ class Meter:
         if account is not None and not account.under_way:
             del self._accounts[session_uid]
 
-    def _book(self, reservation: Reservation, spent: Spent) -> bool:
-        """Book in memory; False: it was booked before."""
+    def _book(self, reservation: Reservation, spent: Spent) -> None:
         account = self._accounts.get(reservation.session_uid)
-        if account is None or reservation.id not in account.under_way:
-            return False
-        del account.under_way[reservation.id]
-        account.spent += spent
+        if account is not None and reservation.id in account.under_way:
+            del account.under_way[reservation.id]
+            account.spent += spent
         budget = self._budgets.get((reservation.namespace, reservation.project))
         if budget is not None and reservation.id in budget.under_way:
             del budget.under_way[reservation.id]
@@ -210,7 +204,6 @@ class Meter:
             budget.spent_this_month += spent.cost_nanousd
         self._changed.set()
         self._changed = asyncio.Event()
-        return True
 
     async def _account(self, session_uid: str) -> _Account:
         account = self._accounts.get(session_uid)

@@ -169,14 +169,19 @@ class Store:
 def _each(connection: Connection, operations: list[Callable[[Connection], Any]]) -> list[Any]:
     results: list[Any] = []
     for operation in operations:
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                results.append(operation(connection))
+            result = operation(connection)
         except OperationalError:
-            # Disk full, I/O error: SQLite may have rolled the whole transaction back. Nothing of it stands.
+            # Disk full, I/O error: SQLite has rolled the whole transaction back, savepoint and all. Nothing
+            # of the batch stands; to roll back the savepoint would only hide the cause.
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller of this one write
+            savepoint.rollback()
             results.append(error)
+        else:
+            savepoint.commit()
+            results.append(result)
     return results
 
 
