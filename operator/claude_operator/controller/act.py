@@ -93,8 +93,6 @@ class Actor:
             created = await self._client.create(JOBS, body, namespace=session.namespace)
         except ApiError as error:
             if not error.already_exists:
-                if not error.transient:
-                    self.event(session, warning=True, reason="JobRefused", message=error.message)
                 raise
             created = await self._existing(session, plan)
         if controller_uid(created["metadata"]) != session.uid:
@@ -156,11 +154,7 @@ class Actor:
         else:
             self._cache.job_deleting(session.uid, job.uid)
 
-    def event(self, session: Session, *, warning: bool, reason: str, message: str) -> None:
+    def tell(self, session: Session, event: SessionEvent) -> None:
         """Tell people, in the background."""
         about = About(SESSIONS, session.namespace, session.name, session.uid)
-        self._recorder.record(about, warning=warning, reason=reason, message=message)
-
-    def tell(self, session: Session, event: SessionEvent) -> None:
-        """Likewise what a decision says."""
-        self.event(session, warning=event.warning, reason=event.reason, message=event.message)
+        self._recorder.record(about, warning=event.warning, reason=event.reason, message=event.message)

@@ -27,6 +27,7 @@ from claude_operator.wire.internal import (
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -45,8 +46,16 @@ class GatewayUnavailable(Exception):  # noqa: N818 - the word that status uses
 class Gateway:
     """One gateway; an async context manager."""
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext | None, token_file: Path | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None,
+        token_file: Path | None,
+        on_unreachable: Callable[[], None],
+    ) -> None:
         token = TokenFile(token_file) if token_file is not None else None
+        self._on_unreachable = on_unreachable
         self._transport = Transport(ClusterConfig(url.rstrip("/"), tls, token), retry=RETRY)
 
     async def __aenter__(self) -> Self:
@@ -65,10 +74,7 @@ class Gateway:
             GatewayUnavailable: no usable answer.
         """
         path = f"{SESSIONS_PATH}/{quote(uid, safe='')}/attempts/{attempt}/close"
-        answer = await self._ask(Request("POST", path, _json(request)), SessionRecord)
-        if answer is None:
-            raise GatewayUnavailable(f"POST {path}: 404")
-        return answer
+        return _owed(await self._ask(Request("POST", path, _json(request)), SessionRecord), path)
 
     async def cancel(self, uid: str, request: CancelRequest) -> None:
         """Refuse the model from now on and tell the runner to stop.
@@ -86,10 +92,7 @@ class Gateway:
             GatewayUnavailable: no usable answer.
         """
         path = f"{SESSIONS_PATH}/{quote(outcome.uid, safe='')}/outcome"
-        answer = await self._ask(Request("PUT", path, _json(outcome)), Outcome)
-        if answer is None:
-            raise GatewayUnavailable(f"PUT {path}: 404")
-        return answer
+        return _owed(await self._ask(Request("PUT", path, _json(outcome)), Outcome), path)
 
     async def outcome(self, namespace: str, name: str) -> Outcome | None:
         """How the latest session of that name ended; None: none is on record.
@@ -118,6 +121,8 @@ class Gateway:
         except ApiError as error:
             if error.not_found:
                 raise _NotOnRecord(str(error)) from error
+            if error.unreachable:
+                self._on_unreachable()
             raise GatewayUnavailable(str(error)) from error
         except ConfigError as error:
             raise GatewayUnavailable(str(error)) from error
@@ -125,6 +130,12 @@ class Gateway:
 
 class _NotOnRecord(GatewayUnavailable):
     """404: as unusable as any failure, where an answer is owed."""
+
+
+def _owed(answer: _M | None, path: str) -> _M:
+    if answer is None:
+        raise GatewayUnavailable(f"{path} does not exist: is this the gateway's internal port?")
+    return answer
 
 
 def _json(message: Message) -> bytes:

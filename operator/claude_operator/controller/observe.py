@@ -57,7 +57,9 @@ class Observer:
         self._absent: dict[Name, float] = {}
         """When a name was last looked up in vain, on the monotonic clock."""
 
-    async def observe(self, session: Session, memory: Memory, *, job_conflict: str = "") -> Sight:
+    async def observe(
+        self, session: Session, memory: Memory, *, job_conflict: str = "", job_refused: str = ""
+    ) -> Sight:
         """Everything that a decision on this session sees."""
         intent, namespace = session.intent, session.namespace
         observed = Observed(
@@ -68,6 +70,7 @@ class Observer:
             gateway=memory.gateway,
             proposal=memory.proposal,
             job_conflict=job_conflict,
+            job_refused=job_refused,
         )
         if intent is None or not intent.dependencies or session.status.phase.final:
             return Sight(observed)

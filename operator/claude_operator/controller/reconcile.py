@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from claude_operator.controller.gateway import Gateway
     from claude_operator.controller.observe import Observer
     from claude_operator.engine.config import EngineConfig
-    from claude_operator.engine.decision import Decision
-    from claude_operator.engine.observation import Session
+    from claude_operator.engine.decision import Decision, JobPlan
+    from claude_operator.engine.observation import Observed, Session
     from claude_operator.kube.client import KubeClient
 
 log = logging.getLogger(__name__)
@@ -119,19 +119,15 @@ class Reconciler:
 
     async def _drive(self, session: Session) -> None:
         """Decide and carry out until the engine wants nothing more."""
-        parts, conflict = self._parts, ""
+        parts, conflict, refused = self._parts, "", ""
         memory = self._memory.setdefault(session.uid, Memory())
         for _ in range(MAX_STEPS):
-            sight = await parts.observer.observe(session, memory, job_conflict=conflict)
+            sight = await parts.observer.observe(session, memory, job_conflict=conflict, job_refused=refused)
             decision = decide(sight.observed, now=datetime.now(UTC), config=parts.config())
             if decision.ask is not None and await parts.actor.ask(session, decision.ask, memory):
                 continue
             if decision.create_job is not None:
-                assert sight.observed.project is not None, "the engine plans no Job without a project"
-                created = await parts.actor.create_job(
-                    session, sight.observed.project, decision.create_job, parts.config()
-                )
-                conflict = decision.create_job.name if created is Creation.FOREIGN else ""
+                conflict, refused = await self._create(session, sight.observed, decision.create_job)
                 continue
             wrote = await self._write(session, decision, memory)
             if wrote is not None:
@@ -140,9 +136,22 @@ class Reconciler:
             if decision.delete_job is not None:
                 await parts.actor.delete_job(session, decision.delete_job)
                 continue
-            self._rest(session, decision, memory, missing=sight.missing)
+            self._rest(session, decision, memory, missing=sight.missing or refused)
             return
         raise Again(f"{session.namespace}/{session.name}: no rest after {MAX_STEPS} decisions")
+
+    async def _create(self, session: Session, observed: Observed, plan: JobPlan) -> tuple[str, str]:
+        """The Job; a foreign one's name and the API server's refusal, where it comes to that."""
+        assert observed.project is not None, "the engine plans no Job without a project"
+        try:
+            created = await self._parts.actor.create_job(
+                session, observed.project, plan, self._parts.config()
+            )
+        except ApiError as error:
+            if error.transient:
+                raise
+            return "", error.message
+        return (plan.name, "") if created is Creation.FOREIGN else ("", "")
 
     async def _write(self, session: Session, decision: Decision, memory: Memory) -> Session | None:
         """The status, and what may only follow it; the session as it is then, None if nothing was written."""

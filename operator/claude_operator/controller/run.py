@@ -70,6 +70,7 @@ async def run(settings: Settings, cluster: ClusterConfig) -> None:
                 settings.gateway_internal_url,
                 tls=trust.tls if settings.gateway_internal_url.startswith("https:") else None,
                 token_file=settings.gateway_token_file,
+                on_unreachable=trust.doubt,
             )
         )
         controller = Controller(settings, cluster, client=client, gateway=gateway, trust=trust)

@@ -7,6 +7,7 @@ be earlier: it waits. Later it looks again now and then, and whenever the gatewa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -28,6 +29,8 @@ WAIT_SECONDS: Final = 300.0
 """How long a first start waits for the gateway to publish it, before the process gives up and says so."""
 _PAUSE: Final = 1.0
 _REFRESH_SECONDS: Final = 300.0
+_SHORTEST_REFRESH: Final = 5.0
+"""However often the gateway can't be reached."""
 
 
 class TrustError(Exception):
@@ -48,6 +51,11 @@ class GatewayTrust:
         self._client = client
         self._namespace = namespace
         self._file = file
+        self._doubted = asyncio.Event()
+
+    def doubt(self) -> None:
+        """The gateway could not be reached: perhaps it has another certificate by now."""
+        self._doubted.set()
 
     async def load(self, *, wait: float = WAIT_SECONDS) -> None:
         """Read it for the first time.
@@ -70,11 +78,15 @@ class GatewayTrust:
     async def keep_fresh(self) -> None:
         """Look for a renewed one, for ever."""
         while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_REFRESH_SECONDS):
+                    await self._doubted.wait()
             try:
                 self._accept(await self._read())
             except TrustError as error:
                 log.warning("the gateway's CA could not be read again; keeping the old one: %s", error)
+            await asyncio.sleep(_SHORTEST_REFRESH)
+            self._doubted.clear()
 
     async def _read(self) -> str:
         if self._file is not None:

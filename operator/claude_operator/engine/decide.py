@@ -320,6 +320,9 @@ def _start(situation: Situation) -> Decision:
             "the session under another name"
         )
         return _finish_session(situation, End(Phase.FAILED, Reason.JOB_CONFLICT, message))
+    if observed.job_refused:
+        message = f"the API server refuses its Job, it is tried again: {observed.job_refused}"
+        return _hold(situation, Phase.PENDING, Reason.POD_REFUSED, message)
     return Decision(create_job=plan)
 
 

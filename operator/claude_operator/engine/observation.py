@@ -203,3 +203,6 @@ class Observed:
     """The last decision's, handed back."""
     job_conflict: str = ""
     """Name of a foreign Job that stands where ours should be created; else empty."""
+    job_refused: str = ""
+    """What the API server said when it just refused our Job (quota, admission, a namespace that ends); else
+    empty. It is tried again after a pause."""

@@ -1,5 +1,6 @@
 """What one identity asked of the API server, counted in the server's own audit log."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +40,13 @@ class Audit:
             for entry in self.entries()
             if entry["verb"] not in READS and _resource(entry) not in {"leases", "events"}
         )
+
+    async def logged(self, total: int, *, seconds: float = 5) -> Counter[str]:
+        """The writes, once so many are in the log: an answer can arrive before its line is written."""
+        async with asyncio.timeout(seconds):
+            while self.writes().total() < total:  # noqa: ASYNC110 - the log belongs to another process
+                await asyncio.sleep(0.02)
+        return self.writes()
 
     def gets(self) -> Counter[str]:
         """Single-object reads, without the Lease's."""

@@ -12,18 +12,23 @@ from tests.integration.controller.stage import Stage, staged
 CRDS = Path(__file__).parents[3] / "crds"
 
 
+def prepared(plane: ControlPlane) -> None:
+    """Install the CRDs, and see to it that only tests move pods."""
+    plane.kubectl.run("apply", "--server-side", "-f", str(CRDS))
+    plane.kubectl.run("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
+    # The garbage collector looks for new kinds every 30 s, and at its start.
+    plane.process("kube-controller-manager").stop()
+    plane.up()
+    plane.process("kube-scheduler").stop()
+
+
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """With the CRDs; tests play the kubelet, so nobody may call their pods unschedulable."""
     if reason := why_no_control_plane():
         pytest.skip(reason)
     with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
-        plane.kubectl.run("apply", "--server-side", "-f", str(CRDS))
-        plane.kubectl.run("wait", "--for=condition=Established", "-f", str(CRDS), "--timeout=30s")
-        # The garbage collector looks for new kinds every 30 s, and at its start.
-        plane.process("kube-controller-manager").stop()
-        plane.up()
-        plane.process("kube-scheduler").stop()
+        prepared(plane)
         yield plane
 
 

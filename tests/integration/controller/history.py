@@ -53,6 +53,10 @@ class History:
             lambda: name not in self.objects, what=f"{self._kind.kind} {name} to be deleted", seconds=seconds
         )
 
+    async def seen(self, count: int, *, seconds: float = SECONDS) -> None:
+        """Until so many objects have existed."""
+        await self._until(lambda: len(self.versions) >= count, what=f"{count} of them", seconds=seconds)
+
     async def phase(self, name: str, phase: str, *, reason: str = "", seconds: float = SECONDS) -> Object:
         """A session, once it stands in this phase (for this reason)."""
         return await self.find(

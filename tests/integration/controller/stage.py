@@ -1,9 +1,10 @@
 """One namespace with everything that a session needs, and a controller that runs that namespace alone."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from claude_operator.kube.kinds import (
     PROJECTS,
     SERVICE_ACCOUNTS,
     SESSIONS,
+    Kind,
 )
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.controller.audit import Audit
-from tests.integration.controller.history import History
+from tests.integration.controller.history import History, Object
 from tests.integration.controller.kubelet import Kubelet
 from tests.integration.controller.process import ControllerProcess
 from tests.integration.controller.standin import TOKEN, StandInGateway, now
@@ -93,6 +95,13 @@ class Stage:
             subresource="status",
         )
 
+    async def until(self, kind: Kind, name: str, condition: Callable[[Object], bool]) -> None:
+        """Until an object that no history follows is so."""
+        async with asyncio.timeout(20):
+            get = partial(self.client.get, kind, name, namespace=self.namespace)
+            while not condition(await get()):  # noqa: ASYNC110 - polled, as no watch follows this kind
+                await asyncio.sleep(0.05)
+
     async def until_outcome(self, uid: str, phase: str, *, seconds: float = 20) -> None:
         """Until the gateway has been told how a session ended."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -138,25 +147,27 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
     token_file = folder / "token"
     token_file.write_text(TOKEN)
     gateway = StandInGateway()
-    await gateway.start()
-    controller = ControllerProcess(
-        f"{namespace}-a",
-        folder / "controller.log",
-        {
-            "KUBECONFIG": str(kubeconfig),
-            "POD_NAMESPACE": namespace,
-            "CLAUDE_NAMESPACES": namespace,
-            "CLAUDE_SESSION_IMAGE": "session:test",
-            "CLAUDE_GATEWAY_URL": gateway.url,
-            "CLAUDE_GATEWAY_PROXY": "127.0.0.1:1",
-            "CLAUDE_GATEWAY_INTERNAL_URL": gateway.url,
-            "CLAUDE_GATEWAY_TOKEN_FILE": str(token_file),
-            **environment,
-        },
-    )
-    audit = Audit(plane.audit_log, user)
-    audit.restart()
-    async with KubeClient(from_kubeconfig(plane.kubeconfig)) as client:
+    async with AsyncExitStack() as stack:
+        await gateway.start()
+        stack.push_async_callback(gateway.stop)
+        controller = ControllerProcess(
+            f"{namespace}-a",
+            folder / "controller.log",
+            {
+                "KUBECONFIG": str(kubeconfig),
+                "POD_NAMESPACE": namespace,
+                "CLAUDE_NAMESPACES": namespace,
+                "CLAUDE_SESSION_IMAGE": "session:test",
+                "CLAUDE_GATEWAY_URL": gateway.url,
+                "CLAUDE_GATEWAY_PROXY": "127.0.0.1:1",
+                "CLAUDE_GATEWAY_INTERNAL_URL": gateway.url,
+                "CLAUDE_GATEWAY_TOKEN_FILE": str(token_file),
+                **environment,
+            },
+        )
+        audit = Audit(plane.audit_log, user)
+        audit.restart()
+        client = await stack.enter_async_context(KubeClient(from_kubeconfig(plane.kubeconfig)))
         await client.create(NAMESPACES, {"metadata": {"name": namespace}})
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "claude-session"}}, namespace=namespace)
         histories = [History(client, kind, namespace) for kind in (SESSIONS, JOBS, PODS, EVENTS)]
@@ -184,4 +195,3 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
             await asyncio.gather(*watches, return_exceptions=True)
             if controller._process is not None:
                 await controller.kill()
-            await gateway.stop()

@@ -13,6 +13,7 @@ from claude_operator.wire.internal import (
     SESSIONS_PATH,
     AttemptRecord,
     CancelRequest,
+    CloseRequest,
     Outcome,
     Published,
     SessionRecord,
@@ -95,11 +96,10 @@ class StandInGateway:
 
     async def _close(self, request: web.Request) -> web.Response:
         uid, number = request.match_info["uid"], int(request.match_info["number"])
+        asked = CloseRequest.model_validate_json(await request.read())
         self.closed.append((uid, number))
-        record = self.records.get(uid)
-        if record is None:
-            return web.json_response({"reason": "NotFound", "message": uid}, status=404)
-        return _answer(record)
+        unseen = SessionRecord(uid=uid, namespace=asked.namespace, name=asked.name)
+        return _answer(self.records.get(uid, unseen))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         self.cancelled[request.match_info["uid"]] = CancelRequest.model_validate_json(await request.read())

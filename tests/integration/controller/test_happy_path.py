@@ -32,7 +32,7 @@ async def test_three_writes_and_no_reads(stage: Stage) -> None:
     other = await stage.apply("second")
     await stage.run_to_success(other, name="second")
     await stage.sessions.phase("second", "Succeeded")
-    assert stage.audit.writes() == {"create jobs": 2, "patch claudesessions/status": 4}
+    assert await stage.audit.logged(6) == {"create jobs": 2, "patch claudesessions/status": 4}
     assert stage.audit.gets() == {}
 
 

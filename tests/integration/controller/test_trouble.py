@@ -3,7 +3,7 @@
 import pytest
 
 from claude_operator.engine.job import job_name
-from claude_operator.kube.kinds import JOBS
+from claude_operator.kube.kinds import JOBS, Kind
 from tests.integration.controller.history import ready
 from tests.integration.controller.stage import Stage
 
@@ -70,6 +70,22 @@ async def test_a_foreign_job_is_neither_adopted_nor_deleted(idle_stage: Stage) -
     left = await stage.client.get(JOBS, name, namespace=stage.namespace)
     assert left["metadata"]["uid"] == created["metadata"]["uid"]
     assert "ownerReferences" not in left["metadata"]
+
+
+async def test_a_job_that_the_api_server_refuses_is_tried_until_it_does_not(idle_stage: Stage) -> None:
+    stage = idle_stage
+    quota = Kind("", "v1", "resourcequotas", "ResourceQuota")
+    body = {"metadata": {"name": "none"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
+    await stage.client.create(quota, body, namespace=stage.namespace)
+    await stage.until(quota, "none", lambda item: "hard" in item.get("status", {}))
+    await stage.add_project()
+    await stage.controller.start()
+    uid = await stage.apply("refused")
+    item = await stage.sessions.phase("refused", "Pending", reason="PodRefused")
+    assert "exceeded quota" in ready(item)["message"]
+    await stage.client.delete(quota, "none", namespace=stage.namespace)
+    await stage.run_to_success(uid, name="refused")
+    await stage.sessions.phase("refused", "Succeeded")
 
 
 async def test_a_project_that_is_missing_then_not_ready_then_ready(idle_stage: Stage) -> None:
