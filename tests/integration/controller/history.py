@@ -83,8 +83,8 @@ class History:
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(condition)
         except TimeoutError:
-            states = {name: each.get("status") for name, each in self.objects.items()}
-            raise AssertionError(f"waited {seconds:g} s for {what}; there is: {states}") from None
+            states = str({name: each.get("status") for name, each in self.objects.items()})
+            raise AssertionError(f"waited {seconds:g} s for {what}; there is: {states[:4000]}") from None
 
 
 def ready(item: Object) -> Object:

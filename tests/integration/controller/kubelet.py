@@ -20,11 +20,13 @@ class Kubelet:
         self._namespace = namespace
         self._pods = pods
 
-    async def pod(self, session_uid: str, *, attempt: int = 1) -> Pod:
+    async def pod(self, session_uid: str, *, attempt: int = 1, seconds: float = 20) -> Pod:
         """The pod that the Job controller made for an attempt."""
         wanted = {LABEL_SESSION_UID: session_uid, "claude-operator.dev/attempt": str(attempt)}
         return await self._pods.find(
-            lambda pod: wanted.items() <= pod["metadata"]["labels"].items(), what=f"a pod with {wanted}"
+            lambda pod: wanted.items() <= pod["metadata"]["labels"].items(),
+            what=f"a pod with {wanted}",
+            seconds=seconds,
         )
 
     async def waiting(self, pod: Pod, reason: str, message: str) -> None:

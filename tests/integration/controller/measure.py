@@ -45,7 +45,7 @@ def told(title: str, values: list[float]) -> None:
 
 
 async def finish(stage: Stage, name: str, uid: str) -> None:
-    pod = await stage.kubelet.pod(uid)
+    pod = await stage.kubelet.pod(uid, seconds=300)
     await stage.kubelet.agent_starts(pod)
     await stage.sessions.phase(name, "Running", seconds=300)
     stage.gateway.saw(uid, namespace=stage.namespace, name=name, commit="c0ffee")
