@@ -19,7 +19,7 @@ from rich.syntax import Syntax
 
 from claude_operator.resources.lifecycle import Phase
 from claude_operator.resources.session import SessionStatus
-from claude_operator.runner import transcript
+from claude_operator.wire import transcript
 from tests.cluster.places import REPOSITORY
 from tests.cluster.waiting import wait_until
 

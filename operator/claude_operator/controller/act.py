@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from claude_operator.controller.gateway import GatewayUnavailable
 from claude_operator.controller.queue import Again
 from claude_operator.engine import job as jobs
 from claude_operator.engine.decision import CloseAttempt, ReportOutcome, TellCancel
@@ -20,19 +19,20 @@ from claude_operator.kube import mergepatch
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.events import About
 from claude_operator.kube.kinds import JOBS, SESSIONS
+from claude_operator.record.gateway import GatewayUnavailable
 from claude_operator.wire.internal import CancelRequest, CloseRequest
 
 if TYPE_CHECKING:
     from typing import Any
 
     from claude_operator.controller.cache import Cache
-    from claude_operator.controller.gateway import Gateway
     from claude_operator.controller.memory import Memory
     from claude_operator.engine.config import EngineConfig
     from claude_operator.engine.decision import Ask, JobPlan, SessionEvent
     from claude_operator.engine.observation import Job, Project, Session
     from claude_operator.kube.client import KubeClient
     from claude_operator.kube.events import EventRecorder
+    from claude_operator.record.gateway import Gateway
     from claude_operator.resources.session import SessionStatus
 
 

@@ -10,9 +10,9 @@ import uvloop
 from claude_operator.controller import settings as defaults
 from claude_operator.controller.run import LeadershipLostError, run
 from claude_operator.controller.settings import Settings
-from claude_operator.controller.trust import TrustError
 from claude_operator.kube.config import ConfigError, load
 from claude_operator.kube.errors import ApiError
+from claude_operator.record.trust import TrustError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

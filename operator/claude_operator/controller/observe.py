@@ -12,23 +12,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from claude_operator.controller.cache import Ended
-from claude_operator.controller.gateway import GatewayUnavailable
 from claude_operator.engine.attempt import open_attempt
 from claude_operator.engine.dependencies import find_cycle
 from claude_operator.engine.observation import DependencyState, Observed
 from claude_operator.engine.views import session_view
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
+from claude_operator.record.gateway import GatewayUnavailable
 from claude_operator.resources.lifecycle import Phase, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from claude_operator.controller.cache import Cache, Name
-    from claude_operator.controller.gateway import Gateway
     from claude_operator.controller.memory import Memory
     from claude_operator.engine.observation import Session
     from claude_operator.kube.client import KubeClient
+    from claude_operator.record.gateway import Gateway
 
 
 ABSENT_SECONDS: Final = 60.0

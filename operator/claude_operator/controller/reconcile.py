@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from claude_operator.controller.act import Creation
-from claude_operator.controller.gateway import GatewayUnavailable
 from claude_operator.controller.memory import Memory
 from claude_operator.controller.queue import Again
 from claude_operator.engine.attempt import unstopped
@@ -20,6 +19,7 @@ from claude_operator.engine.decide import decide
 from claude_operator.engine.views import format_time, session_view
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
+from claude_operator.record.gateway import GatewayUnavailable
 from claude_operator.resources.lifecycle import Phase
 from claude_operator.resources.session import SessionType
 from claude_operator.wire.internal import Outcome
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from claude_operator.controller.act import Actor
     from claude_operator.controller.cache import Cache
-    from claude_operator.controller.gateway import Gateway
     from claude_operator.controller.observe import Observer
     from claude_operator.engine.config import EngineConfig
     from claude_operator.engine.decision import Decision, JobPlan
     from claude_operator.engine.observation import Observed, Session
     from claude_operator.kube.client import KubeClient
+    from claude_operator.record.gateway import Gateway
 
 log = logging.getLogger(__name__)
 

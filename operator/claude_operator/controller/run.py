@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 from claude_operator.controller import health
 from claude_operator.controller.act import Actor
 from claude_operator.controller.cache import Cache
-from claude_operator.controller.gateway import Gateway
 from claude_operator.controller.informer import ChildInformer
 from claude_operator.controller.observe import Observer
 from claude_operator.controller.queue import WorkQueue
@@ -26,11 +25,12 @@ from claude_operator.controller.reconcile import Parts, Reconciler
 from claude_operator.controller.settings import LEASE_NAME
 from claude_operator.controller.source import SessionSource
 from claude_operator.controller.sweep import Reaper, Sweeper
-from claude_operator.controller.trust import GatewayTrust
 from claude_operator.engine.config import EngineConfig
 from claude_operator.kube.client import KubeClient
 from claude_operator.kube.events import EventRecorder
 from claude_operator.kube.lease import Lease
+from claude_operator.record.gateway import Gateway
+from claude_operator.record.trust import GatewayTrust
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

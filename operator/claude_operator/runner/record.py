@@ -6,11 +6,11 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
-from claude_operator.runner import transcript
+from claude_operator.wire import transcript
 
 if TYPE_CHECKING:
     from claude_operator.runner.events import EventSender
-    from claude_operator.runner.stream import Event
+    from claude_operator.wire.transcript import Event
 
 
 class Log:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Event = dict[str, Any]
-"""One decoded line."""
+from claude_operator.wire.transcript import content
+
+if TYPE_CHECKING:
+    from claude_operator.wire.transcript import Event
 
 
 class LineSplitter:
@@ -147,13 +149,6 @@ def _number(event: Event, key: str) -> int | None:
 def _list(event: Event, key: str) -> list[Any]:
     value = event.get(key)
     return value if isinstance(value, list) else []
-
-
-def content(event: Event) -> list[Event]:
-    """The content blocks of an `assistant` or `user` event."""
-    message = event.get("message")
-    blocks = message.get("content") if isinstance(message, dict) else None
-    return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
 
 
 def _has_tool_result(event: Event) -> bool:

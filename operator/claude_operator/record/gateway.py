@@ -1,4 +1,4 @@
-"""The gateway's internal port, as the controller uses it: four calls, all repeatable.
+"""The gateway's internal port, as controller and shim use it; all calls are repeatable.
 
 Transport, retries and the error type are those of the API server's client. What matters to the engine is
 only whether there is an answer, so every failure becomes GatewayUnavailable with a text for people.

@@ -1,4 +1,4 @@
-"""The log that a person reads: `kubectl logs` of a session pod. Pure.
+"""How an event of the CLI reads: `kubectl logs` of a session pod, the APIs' log lines. Pure.
 
 Not JSON and not complete: what the agent says and does, a line or a few each. The record in the gateway
 has every event whole. Everything here comes from a model or a repository and goes to somebody's
@@ -11,12 +11,12 @@ import json
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from claude_operator.runner.stream import content
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from claude_operator.runner.stream import Event
+
+Event = dict[str, Any]
+"""One decoded line of the CLI's stream-json, as the record keeps it in `cli.<type>`."""
 
 LINE_LENGTH = 300
 TEXT_LINES = 40
@@ -25,6 +25,13 @@ RESULT_LINES = 6
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS = frozenset("\u200c\u200d\ufeff")
 _TELLING = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
+
+
+def content(event: Event) -> list[Event]:
+    """The content blocks of an `assistant` or `user` event."""
+    message = event.get("message")
+    blocks = message.get("content") if isinstance(message, dict) else None
+    return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
 
 
 def neutralise(text: str) -> str:

@@ -1,0 +1,1 @@
+"""What every dialect can do with sessions, in the vocabulary of the product."""
