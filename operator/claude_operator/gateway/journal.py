@@ -8,6 +8,7 @@ answer costs nothing. Readers go by cursor and can follow.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import time
 from dataclasses import dataclass
@@ -193,7 +194,11 @@ def event_delay(live: Live, count: int, now: float | None = None) -> float:
 
 
 def _pod_entry(event: PodEvent) -> Entry:
-    data = orjson.dumps(event.data)
+    try:
+        data = orjson.dumps(event.data)
+    except TypeError:
+        # An integer beyond 64 bits: legal JSON, and no reason to lose the event.
+        data = json.dumps(event.data, ensure_ascii=False).encode()
     if len(data) > MAX_EVENT_BYTES:
         raise Refusal(
             413,

@@ -121,6 +121,14 @@ async def test_an_event_that_is_too_large_is_refused_by_number(world: World) -> 
     assert "event 7" in body["message"]
 
 
+async def test_a_number_beyond_64_bits_is_no_reason_to_lose_an_event(world: World) -> None:
+    session, pod, _ = await world.claimed()
+
+    assert await tell(world, pod, event(1, number=2**70)) == (200, {"acknowledged": 1})
+
+    assert (await world.journal(session))[-1]["data"]["number"] == 2**70
+
+
 async def test_bad_bodies_name_the_field(world: World) -> None:
     _, pod, _ = await world.claimed()
 

@@ -114,7 +114,7 @@ def faults(body: dict[str, Any], betas: Collection[str], policy: Policy) -> list
 
 def _faults(body: dict[str, Any], betas: Collection[str], policy: Policy) -> Iterator[str]:
     model = body.get("model")
-    if model not in policy.models:
+    if not _one_of(model, policy.models):
         yield (
             f"model: {model!r} is not allowed in this project (allowed: {', '.join(sorted(policy.models))}); "
             "add it to the ClaudeProject's model.allowed"
@@ -135,6 +135,11 @@ def _faults(body: dict[str, Any], betas: Collection[str], policy: Policy) -> Ite
     yield from _messages(body.get("messages"), policy)
 
 
+def _one_of(value: object, known: Collection[str]) -> bool:
+    # A list or an object stands where a word should: not hashable, and not known.
+    return isinstance(value, str) and value in known
+
+
 def _tools(tools: object, policy: Policy) -> Iterator[str]:
     if tools is None:
         return
@@ -150,7 +155,7 @@ def _tool(where: str, tool: object, policy: Policy) -> Iterator[str]:
         yield f"{where}: must be an object"
         return
     kind = tool.get("type", "custom")
-    if kind in _CLIENT_TOOLS or kind == "tool_reference" or policy.server_tools:
+    if _one_of(kind, _CLIENT_TOOLS) or kind == "tool_reference" or policy.server_tools:
         return
     yield f"{where}: {kind!r} runs at the provider; the ClaudeProject's model.serverTools does not allow it"
 
@@ -163,7 +168,7 @@ def _messages(messages: object, policy: Policy) -> Iterator[str]:
         where = f"messages.{index}"
         if not isinstance(message, dict):
             yield f"{where}: must be an object"
-        elif message.get("role") not in _ROLES:
+        elif not _one_of(message.get("role"), _ROLES):
             yield f"{where}.role: {message.get('role')!r} is not one of {', '.join(sorted(_ROLES))}"
         else:
             yield from _content(f"{where}.content", message.get("content"), policy, 0)
@@ -184,13 +189,13 @@ def _block(where: str, block: object, policy: Policy, depth: int) -> Iterator[st
         yield f"{where}: must be an object"
         return
     kind = block.get("type")
-    if kind not in _BLOCKS and not policy.server_tools:
+    if not _one_of(kind, _BLOCKS) and not policy.server_tools:
         yield f"{where}: a block of the type {kind!r} is not allowed; server tools need model.serverTools"
         return
     if kind in ("image", "document"):
         source = block.get("source")
         source_kind = source.get("type") if isinstance(source, dict) else None
-        if source_kind not in _SOURCES and not policy.server_tools:
+        if not _one_of(source_kind, _SOURCES) and not policy.server_tools:
             yield f"{where}.source: {source_kind!r} is fetched by the provider; send the content as base64"
         elif isinstance(source, dict) and source_kind == "content":
             yield from _content(f"{where}.source.content", source.get("content"), policy, depth + 1)
