@@ -119,6 +119,25 @@ class Actor:
         home = (session.namespace, session.name)
         self._cache.see_job(session.uid, home, created["metadata"]["resourceVersion"], view)
 
+    async def look_for_job(self, session: Session, attempt: int) -> bool:
+        """Read the Job of an attempt that the cache does not have; whether it is there after all.
+
+        The watches of sessions and of Jobs are two: what another leader did can arrive by the one before the
+        other, and an attempt must not be given up for that.
+        """
+        recorded = {each.number: each.job for each in session.status.attempts}
+        name = recorded.get(attempt) or jobs.job_name(session.name, session.uid, attempt)
+        try:
+            found = await self._client.get(JOBS, name, namespace=session.namespace)
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        if controller_uid(found["metadata"]) != session.uid or job_view(found) is None:
+            return False
+        self._see_job(session, found)
+        return True
+
     async def write_status(self, session: Session, status: SessionStatus) -> Session:
         """Write it, if nobody has written since; the session as it is then, which the cache holds too.
 

@@ -17,3 +17,5 @@ class Memory:
 
     gateway: GatewayFacts = field(default_factory=GatewayFacts)
     proposal: Proposal | None = None
+    lost: int = 0
+    """The highest attempt whose Job was looked for, and is not there."""

@@ -16,6 +16,7 @@ from claude_operator.controller.memory import Memory
 from claude_operator.controller.queue import Again
 from claude_operator.engine.attempt import unstopped
 from claude_operator.engine.decide import decide
+from claude_operator.engine.decision import CloseAttempt
 from claude_operator.engine.views import format_time, session_view
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
@@ -124,6 +125,8 @@ class Reconciler:
         for _ in range(MAX_STEPS):
             sight = await parts.observer.observe(session, memory, job_conflict=conflict, job_refused=refused)
             decision = decide(sight.observed, now=datetime.now(UTC), config=parts.config())
+            if await self._finds_job(sight.observed, decision, memory):
+                continue
             if decision.ask is not None and await parts.actor.ask(session, decision.ask, memory):
                 continue
             if decision.create_job is not None:
@@ -139,6 +142,18 @@ class Reconciler:
             self._rest(session, decision, memory, missing=sight.missing or refused)
             return
         raise Again(f"{session.namespace}/{session.name}: no rest after {MAX_STEPS} decisions")
+
+    async def _finds_job(self, observed: Observed, decision: Decision, memory: Memory) -> bool:
+        """Before an attempt is closed whose Job is not in the cache: whether it exists after all."""
+        if not isinstance(decision.ask, CloseAttempt):
+            return False
+        number = decision.ask.number
+        if memory.lost >= number or any(job.attempt == number for job in observed.jobs):
+            return False
+        if await self._parts.actor.look_for_job(observed.session, number):
+            return True
+        memory.lost = number
+        return False
 
     async def _create(self, session: Session, observed: Observed, plan: JobPlan) -> tuple[str, str]:
         """The Job; a foreign one's name and the API server's refusal, where it comes to that."""

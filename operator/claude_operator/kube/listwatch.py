@@ -102,6 +102,7 @@ class ListWatch:
         Raises:
             ApiError: the server refuses this reader for good (401, 403, 404 and other 4xx).
         """
+        self.last_seen = time.monotonic()
         while True:
             try:
                 async for event in self._pass():
