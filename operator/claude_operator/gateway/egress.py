@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from claude_operator.gateway.identity import TokenVerifier
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live, LiveAttempts
-    from claude_operator.gateway.metrics import Metrics
     from claude_operator.gateway.projects import Projects
     from claude_operator.gateway.settings import Settings
+    from claude_operator.telemetry.metrics import Metrics
 
 _HEAD_SECONDS: Final = 20
 _MOST_HEAD: Final = 32 * 1024

@@ -22,7 +22,6 @@ from claude_operator.gateway.identity import TokenVerifier
 from claude_operator.gateway.internal.handlers import InternalPort
 from claude_operator.gateway.journal import Journal
 from claude_operator.gateway.live import LiveAttempts
-from claude_operator.gateway.metrics import Metrics
 from claude_operator.gateway.model.meter import Meter
 from claude_operator.gateway.model.proxy import ModelProxy, refusal_response
 from claude_operator.gateway.projects import Projects
@@ -32,6 +31,7 @@ from claude_operator.gateway.store.database import Store
 from claude_operator.gateway.upstream import Upstreams
 from claude_operator.gateway.verdicts import Verdicts
 from claude_operator.gateway.wakeups import Wakeups
+from claude_operator.telemetry.metrics import Metrics
 from claude_operator.wire.message import MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH
 from claude_operator.wire.session import GIT_PATH, MESSAGES_PATH
 
@@ -71,7 +71,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, cluster: Cluster, *, plain: bool = False) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics("claude_gateway_")
         self.ports = Ports(0, 0, 0)
         self.authority: tls.Authority | None = None
         self.stopping = asyncio.Event()
@@ -233,6 +233,13 @@ class Gateway:
 
         return [web.get("/livez", alive), web.get("/readyz", ready), web.get("/metrics", metrics)]
 
+    async def failed(self) -> None:
+        """Wait until a part that should run for ever has ended, and raise what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        raise RuntimeError(f"{done.pop().get_name()} has ended")
+
     async def _stop_tasks(self) -> None:
         self.meter.close()
         for task in self._tasks:
@@ -285,5 +292,11 @@ async def serve(settings: Settings, cluster: Cluster) -> None:
         loop.add_signal_handler(number, stop.set)
     async with Gateway(settings, cluster) as gateway:
         _log.info("listening: %s", gateway.ports)
-        await stop.wait()
+        failed = asyncio.create_task(gateway.failed())
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({failed, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if failed.done():
+            # A gateway that no longer watches its projects must not go on as if it did: it is restarted.
+            await failed
+        failed.cancel()
         _log.info("stopping: waiting for what is under way, %.0f s at most", settings.drain_seconds)

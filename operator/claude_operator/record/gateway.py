@@ -21,13 +21,15 @@ from claude_operator.wire.internal import (
     SESSIONS_PATH,
     CancelRequest,
     CloseRequest,
+    InboxPost,
     Outcome,
+    RecordedEvent,
     SessionRecord,
 )
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 RETRY: Final = RetryPolicy(deadline=3.0, longest_delay=1.0)
 """Short: a session that needs the gateway comes back by the key queue, and must not hold a worker."""
+_SILENCE_SECONDS: Final = 45.0
+"""A followed journal sends an empty line every 15 seconds."""
 
 _M = TypeVar("_M", bound="Message")
 
@@ -103,6 +107,54 @@ class Gateway:
         path = f"{OUTCOMES_PATH}/{quote(namespace, safe='')}/{quote(name, safe='')}"
         return await self._ask(Request("GET", path), Outcome)
 
+    async def record(self, uid: str) -> SessionRecord | None:
+        """What is on record of a session; None: nothing is, no pod of it has ever claimed.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        return await self._ask(Request("GET", f"{SESSIONS_PATH}/{quote(uid, safe='')}"), SessionRecord)
+
+    async def post(self, uid: str, message: InboxPost) -> None:
+        """Put something into the inbox of a session's runner. Not retried: it could arrive twice.
+
+        Raises:
+            GatewayUnavailable: no usable answer; it may have arrived.
+        """
+        path = f"{SESSIONS_PATH}/{quote(uid, safe='')}/inbox"
+        await self._carry(Request("POST", path, _json(message), repeatable=False))
+
+    async def artifact(self, uid: str, path: str) -> bytes | None:
+        """The content of a kept file; None: there is none of that path.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        target = f"{SESSIONS_PATH}/{quote(uid, safe='')}/artifacts/{quote(path)}"
+        try:
+            return await self._carry(Request("GET", target, accept="*/*"))
+        except _NotOnRecord:
+            return None
+
+    async def events(self, uid: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
+        """The journal from a cursor on; with `follow` until the session has ended. Not retried: the reader
+        knows the last event that it got, and asks again from there.
+
+        Raises:
+            GatewayUnavailable: no usable answer, or the stream broke.
+        """
+        target = f"{SESSIONS_PATH}/{quote(uid, safe='')}/events?after={after}&follow={int(follow)}"
+        request = Request("GET", target)
+        try:
+            async for line in self._transport.stream(request, inactivity=_SILENCE_SECONDS):
+                yield RecordedEvent.model_validate_json(line)
+        except ApiError as error:
+            if error.not_found:
+                return
+            raise self._unavailable(error) from error
+        except (ValidationError, ConfigError) as error:
+            raise GatewayUnavailable(f"{request}: {error}") from error
+
     async def _ask(self, request: Request, kind: type[_M]) -> _M | None:
         try:
             body = await self._carry(request)
@@ -121,11 +173,14 @@ class Gateway:
         except ApiError as error:
             if error.not_found:
                 raise _NotOnRecord(str(error)) from error
-            if error.unreachable:
-                self._on_unreachable()
-            raise GatewayUnavailable(str(error)) from error
+            raise self._unavailable(error) from error
         except ConfigError as error:
             raise GatewayUnavailable(str(error)) from error
+
+    def _unavailable(self, error: ApiError) -> GatewayUnavailable:
+        if error.unreachable:
+            self._on_unreachable()
+        return GatewayUnavailable(str(error))
 
 
 class _NotOnRecord(GatewayUnavailable):

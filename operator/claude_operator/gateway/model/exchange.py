@@ -26,12 +26,12 @@ from claude_operator.resources.lifecycle import Reason
 if TYPE_CHECKING:
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live
-    from claude_operator.gateway.metrics import Metrics
     from claude_operator.gateway.model.accounts import Reservation
     from claude_operator.gateway.model.meter import Meter
     from claude_operator.gateway.model.pricing import Price
     from claude_operator.gateway.scrub import Scrubber
     from claude_operator.gateway.verdicts import Verdicts
+    from claude_operator.telemetry.metrics import Metrics
 
 _DRAIN_SECONDS: Final = 600.0
 """How long an answer that nobody reads any more is read on."""

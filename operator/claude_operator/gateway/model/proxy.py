@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from claude_operator.gateway.credentials import Credential, Credentials
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live
-    from claude_operator.gateway.metrics import Metrics
     from claude_operator.gateway.model.accounts import Reservation
     from claude_operator.gateway.model.meter import Meter
     from claude_operator.gateway.projects import Projects
     from claude_operator.gateway.upstream import Upstreams
     from claude_operator.gateway.verdicts import Verdicts
     from claude_operator.resources.project import ProjectSpec
+    from claude_operator.telemetry.metrics import Metrics
 
 _MOST_WAITING: Final = 64
 """Requests of one session that wait for one of its slots."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-_PREFIX: Final = "claude_gateway_"
 _BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)
 _Labels = tuple[tuple[str, str], ...]
 
@@ -13,7 +12,9 @@ _Labels = tuple[tuple[str, str], ...]
 class Metrics:
     """What /metrics serves."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        """`prefix` comes before every name, with its underscore."""
+        self._prefix = prefix
         self._counters: dict[tuple[str, _Labels], int] = defaultdict(int)
         self._gauges: dict[str, int] = defaultdict(int)
         self._histograms: dict[str, list[int]] = {}
@@ -26,6 +27,10 @@ class Metrics:
     def add(self, name: str, by: int) -> None:
         """Change a gauge."""
         self._gauges[name] += by
+
+    def set(self, name: str, value: int) -> None:
+        """Give a gauge its value."""
+        self._gauges[name] = value
 
     def observe(self, name: str, value: float) -> None:
         """Add a value to a histogram, in seconds."""
@@ -43,21 +48,23 @@ class Metrics:
         for (name, labels), value in sorted(self._counters.items()):
             if name not in typed:
                 typed.add(name)
-                lines.append(f"# TYPE {_PREFIX}{name} counter")
+                lines.append(f"# TYPE {self._prefix}{name} counter")
             shown = ",".join(f'{key}="{_escape(text)}"' for key, text in labels)
-            lines.append(f"{_PREFIX}{name}{{{shown}}} {value}" if shown else f"{_PREFIX}{name} {value}")
+            lines.append(
+                f"{self._prefix}{name}{{{shown}}} {value}" if shown else f"{self._prefix}{name} {value}"
+            )
         for name, value in sorted(self._gauges.items()):
-            lines += [f"# TYPE {_PREFIX}{name} gauge", f"{_PREFIX}{name} {value}"]
+            lines += [f"# TYPE {self._prefix}{name} gauge", f"{self._prefix}{name} {value}"]
         for name, counts in sorted(self._histograms.items()):
-            lines.append(f"# TYPE {_PREFIX}{name} histogram")
+            lines.append(f"# TYPE {self._prefix}{name} histogram")
             lines += [
-                f'{_PREFIX}{name}_bucket{{le="{bound:g}"}} {count}'
+                f'{self._prefix}{name}_bucket{{le="{bound:g}"}} {count}'
                 for bound, count in zip(_BUCKETS, counts, strict=False)
             ]
             lines += [
-                f'{_PREFIX}{name}_bucket{{le="+Inf"}} {counts[-1]}',
-                f"{_PREFIX}{name}_sum {self._sums[name]:.6f}",
-                f"{_PREFIX}{name}_count {counts[-1]}",
+                f'{self._prefix}{name}_bucket{{le="+Inf"}} {counts[-1]}',
+                f"{self._prefix}{name}_sum {self._sums[name]:.6f}",
+                f"{self._prefix}{name}_count {counts[-1]}",
             ]
         return "\n".join(lines) + "\n"
 
