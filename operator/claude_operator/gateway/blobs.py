@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from claude_operator.gateway.clock import stamp
 from claude_operator.gateway.errors import Refusal
-from claude_operator.gateway.journal import QUOTA_BYTES
+from claude_operator.gateway.journal import QUOTA_BYTES, RESERVE_BYTES
 from claude_operator.gateway.store import tables
 from claude_operator.wire.message import MAX_CHUNK_BYTES
 
@@ -58,7 +58,7 @@ def put_chunk(connection: Connection, session_uid: str, sha256: str, number: int
     stored: int = connection.execute(
         select(sessions.c.stored_bytes).where(sessions.c.uid == session_uid)
     ).scalar_one()
-    if stored + len(data) - before > QUOTA_BYTES:
+    if stored + len(data) - before > QUOTA_BYTES - RESERVE_BYTES:
         raise Refusal(
             413, "QuotaExceeded", f"a session's events and files may have {QUOTA_BYTES} bytes in all"
         )

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_MOST_MESSAGE = 2000
+
+
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error of the program
     """A request that is answered with a status from 400 up.
 
@@ -31,7 +34,8 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error o
         super().__init__(message)
         self.status = status
         self.reason = str(reason)
-        self.message = message
+        # Parts of a request are quoted in it; it goes into journal, verdict and answer.
+        self.message = message[:_MOST_MESSAGE]
         self.headers = dict(headers or {})
 
     def body(self) -> ErrorBody:

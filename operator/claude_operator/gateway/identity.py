@@ -34,6 +34,10 @@ _LEEWAY_SECONDS: Final = 10
 _REFRESH_SECONDS: Final = 5.0
 """Least time between two readings of the key set: an unknown key id must not become a request amplifier."""
 _MAX_TOKEN: Final = 16_384
+_REMEMBERED_SECONDS: Final = 60.0
+"""How long a token that was verified is taken as such: the signature costs half a millisecond, and a key
+that the cluster has withdrawn must not be good for long."""
+_MOST_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class TokenVerifier:
         self._cluster = cluster
         self._keys: dict[str, jwt.PyJWK] = {}
         self._issuer = ""
+        self._verified_before: dict[tuple[str, str], tuple[float, _Claims]] = {}
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
@@ -106,6 +111,17 @@ class TokenVerifier:
     async def _verified(self, token: str, audience: str) -> _Claims:
         if not token or len(token) > _MAX_TOKEN:
             raise Refusal(401, "Unauthorized", "send the service-account token as `Authorization: Bearer`")
+        known = self._verified_before.get((token, audience))
+        if known is not None and time.time() < known[0]:
+            return known[1]
+        found, until = await self._verify(token, audience)
+        if len(self._verified_before) >= _MOST_REMEMBERED:
+            self._verified_before.clear()
+        self._verified_before[token, audience] = (until, found)
+        return found
+
+    async def _verify(self, token: str, audience: str) -> tuple[_Claims, float]:
+        """The claims of a token, and until when they need not be verified again (seconds of the epoch)."""
         try:
             identifier = str(jwt.get_unverified_header(token).get("kid", ""))
             key = await self._key(identifier)
@@ -118,7 +134,8 @@ class TokenVerifier:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
-            return _Claims.model_validate(claims)
+            until = min(float(claims["exp"]), time.time() + _REMEMBERED_SECONDS)
+            return _Claims.model_validate(claims), until
         except jwt.InvalidTokenError as error:
             raise Refusal(401, "Unauthorized", f"the token is not valid here: {error}") from None
         except ValidationError:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 QUOTA_BYTES: Final = 256 * 1024 * 1024
 """Of one session: events and blobs together."""
+RESERVE_BYTES: Final = 16 * 1024 * 1024
+"""Of that, for the gateway's own events alone: a pod that floods its journal must not hide what it did."""
 EVENTS_PER_SECOND: Final = 50.0
 _BURST: Final = 1000.0
 """Events that may come at once after a pause."""
@@ -73,15 +75,18 @@ def append(
     if row is None or not entries:
         return
     size, full = row.stored_bytes, row.journal_full
+    most = QUOTA_BYTES if source == "gateway" else QUOTA_BYTES - RESERVE_BYTES
     kept: list[Entry] = []
     for one in entries:
-        if full:
+        if size + len(one.data) > most:
+            if not full:
+                told = {
+                    "message": f"the session's {QUOTA_BYTES} bytes are used: the pod's events are dropped"
+                }
+                kept.append(entry("journal_full", told))
+            full = True
             break
         size += len(one.data)
-        if size > QUOTA_BYTES:
-            full = True
-            kept.append(entry("journal_full", {"message": f"{QUOTA_BYTES} bytes: nothing more is kept"}))
-            break
         kept.append(one)
     rows = [
         {

@@ -236,7 +236,7 @@ async def running(
     """A gateway, and a client that trusts it."""
     async with (
         Gateway(settings, cluster) as gateway,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(gateway))) as http,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=client_context(gateway), limit=0)) as http,
     ):
         yield gateway, http
 

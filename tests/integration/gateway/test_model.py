@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -447,3 +448,32 @@ async def test_a_request_may_be_large_and_no_larger(world: World) -> None:
     assert (await post(good))[0] == 200
     status, body = await post(request(system="x" * (33 * 1024 * 1024)))
     assert (status, body["error"]["type"]) == (413, "request_too_large")
+
+
+async def test_a_stop_lets_what_is_under_way_end(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        session, pod, _ = await world.claimed()
+        step = Step(text=("word " * 60,), usage=Usage(output_tokens=321), delay=Delay(between=0.02))
+        headers = {"Authorization": f"Bearer {pod.token()}"}
+        async with world.http.post(f"{world.url}{MESSAGES}", json=request(step), headers=headers) as answer:
+            await answer.content.readany()
+            stopping = asyncio.create_task(world.gateway.__aexit__(None, None, None))
+            text = (await answer.read()).decode()
+        assert "message_stop" in text
+        await stopping
+        async with restarted(world) as again:
+            usage = (await again.record(session))["usage"]
+
+    assert (usage["outputTokens"], usage["estimated"]) == (321, False)
+
+
+async def test_log_only_lets_pass_and_tells(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        session, pod, _ = await world.claimed()
+        await world.gateway.__aexit__(None, None, None)
+        tolerant = replace(world, settings=replace(world.settings, log_only=True))
+        async with restarted(tolerant) as again:
+            assert (await send(again, pod, request(new_field=1)))[0] == 200
+            told = await again.event(session, "model_would_be_refused")
+
+    assert "new_field" in told["message"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from claude_operator.gateway import journal
 from claude_operator.gateway.errors import StoreUnavailableError
 from claude_operator.gateway.store import tables
 from tests.integration.gateway.cluster import internal_token
@@ -127,6 +128,33 @@ async def test_a_number_beyond_64_bits_is_no_reason_to_lose_an_event(world: Worl
     assert await tell(world, pod, event(1, number=2**70)) == (200, {"acknowledged": 1})
 
     assert (await world.journal(session))[-1]["data"]["number"] == 2**70
+
+
+async def test_a_pod_that_fills_its_journal_cannot_hide_what_it_does_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "QUOTA_BYTES", 100_000)
+    monkeypatch.setattr(journal, "RESERVE_BYTES", 50_000)
+    session, pod, _ = await world.claimed()
+
+    for number in range(1, 20):
+        assert await tell(world, pod, event(number, text="x" * 10_000)) == (200, {"acknowledged": number})
+    await world.ask(pod, "POST", "/v1/messages", json={"model": "m", "max_tokens": 1, "messages": []})
+
+    assert (await world.event(session, "model_refused"))["reason"] == "ModelRefused"
+    events = await world.journal(session)
+    assert len([one for one in events if one["type"] == "gateway.journal_full"]) == 1
+    assert len([one for one in events if one["source"] == "pod"]) < 6
+
+
+async def test_the_database_of_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
+    async with open_world(tmp_path) as world:
+        await world.gateway.store.write(
+            lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num='9999'")
+        )
+        with pytest.raises(StoreUnavailableError, match="newer version"):
+            async with restarted(world):
+                pass
 
 
 async def test_bad_bodies_name_the_field(world: World) -> None:
