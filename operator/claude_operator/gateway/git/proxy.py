@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from claude_operator.gateway.credentials import Credential, CredentialError
+from claude_operator.gateway.credentials import CredentialError
 from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.git import pushes
 from claude_operator.gateway.git.paths import Endpoint, Service, endpoint
 from claude_operator.gateway.git.pktline import PktLineError
 from claude_operator.gateway.git.push import Push, read_push, refusal, rejection
 from claude_operator.gateway.git.report import RefReader, ReportReader
+from claude_operator.gateway.git.target import Target, explain
 from claude_operator.gateway.scope import repository_of
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
@@ -38,22 +38,6 @@ _MOST_DISCARDED: Final = 256 * 1024 * 1024
 _DISCARD_SECONDS: Final = 60
 _VERSIONS: Final = frozenset({"version=1", "version=2"})
 _PIECE: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    url: URL
-    credential: Credential | None
-    name: str
-    """For messages."""
-
-    @property
-    def credential_name(self) -> str:
-        return self.credential.name if self.credential is not None else ""
-
-    @property
-    def listed(self) -> bool:
-        return self.credential is not None and self.credential.lists(self.url)
 
 
 class GitProxy:
@@ -107,7 +91,7 @@ class GitProxy:
                 f"({grant.host}/{grant.repository})",
             )
 
-    async def _target(self, live: Live, wanted: Endpoint) -> _Target:
+    async def _target(self, live: Live, wanted: Endpoint) -> Target:
         grant = live.grant
         rules = await self._projects.rules(grant.namespace, grant.project)
         repository = repository_of(grant.spec, rules)
@@ -120,10 +104,10 @@ class GitProxy:
                 credential.require(url)
             except CredentialError as error:
                 raise self._failed(live, wanted, 403, str(error)) from error
-        return _Target(url, credential, f"{grant.host}/{grant.repository}")
+        return Target(url, credential, f"{grant.host}/{grant.repository}")
 
     async def _advertise(
-        self, request: web.Request, live: Live, wanted: Endpoint, target: _Target
+        self, request: web.Request, live: Live, wanted: Endpoint, target: Target
     ) -> web.StreamResponse:
         answer = await self._send(request, live, wanted, target, None)
         if wanted.service is Service.UPLOAD_PACK:
@@ -138,14 +122,14 @@ class GitProxy:
         return await self._relay(request, live, wanted, target, answer, reader=ours, before_end=record)
 
     async def _fetch(
-        self, request: web.Request, live: Live, wanted: Endpoint, target: _Target
+        self, request: web.Request, live: Live, wanted: Endpoint, target: Target
     ) -> web.StreamResponse:
         body = request.content.iter_chunked(_PIECE)
         answer = await self._send(request, live, wanted, target, body)
         return await self._relay(request, live, wanted, target, answer)
 
     async def _push(
-        self, request: web.Request, live: Live, wanted: Endpoint, target: _Target
+        self, request: web.Request, live: Live, wanted: Endpoint, target: Target
     ) -> web.StreamResponse:
         try:
             push, rest = await _commands(request)
@@ -176,7 +160,7 @@ class GitProxy:
 
         return await self._relay(request, live, wanted, target, answer, reader=report, before_end=record)
 
-    async def _record(self, live: Live, target: _Target, report: ReportReader, commit: str) -> None:
+    async def _record(self, live: Live, target: Target, report: ReportReader, commit: str) -> None:
         """Keep what the host has said of a push."""
         grant = live.grant
         ref = f"refs/heads/{grant.publish_branch}"
@@ -211,7 +195,7 @@ class GitProxy:
         request: web.Request,
         live: Live,
         wanted: Endpoint,
-        target: _Target,
+        target: Target,
         body: AsyncIterator[bytes] | None,
     ) -> aiohttp.ClientResponse:
         headers = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
@@ -233,7 +217,7 @@ class GitProxy:
         if answer.status == 200:  # noqa: PLR2004 - HTTP
             return answer
         answer.close()
-        raise self._failed(live, wanted, *_explain(answer.status, target))
+        raise self._failed(live, wanted, *explain(answer.status, target))
 
     def _failed(self, live: Live, wanted: Endpoint, status: int, message: str) -> Refusal:
         """The host failed; upstream bodies and headers are never passed on, they could hold anything."""
@@ -250,7 +234,7 @@ class GitProxy:
         request: web.Request,
         live: Live,
         wanted: Endpoint,
-        target: _Target,
+        target: Target,
         answer: aiohttp.ClientResponse,
         *,
         reader: ReportReader | RefReader | None = None,
@@ -318,23 +302,3 @@ async def _commands(request: web.Request) -> tuple[Push, bytes]:
     except PktLineError as error:
         raise Refusal(400, "GitRefused", f"not a push: {error}") from None
     return push, bytes(data[push.end :])
-
-
-def _explain(status: int, target: _Target) -> tuple[int, str]:
-    """Our own words for a host's refusal. 401 becomes 403: git would ask for a password."""
-    name = target.name
-    match status:
-        case 401 | 403 if target.credential is None:
-            return 403, f"{name} needs a login: name a credentialsSecret for its host in the ClaudeProject"
-        case 401:
-            return 403, f"{name}: the host does not accept the login in Secret {target.credential_name}"
-        case 403:
-            return 403, f"{name}: the login in Secret {target.credential_name} may not do this"
-        case 404:
-            return 404, f"{name} does not exist, or the project's login may not see it"
-        case 429:
-            return 503, f"{name}: the host asks to slow down (429)"
-        case _ if 300 <= status < 400:  # noqa: PLR2004 - HTTP
-            return 502, f"{name}: the host answers with a redirect ({status}): correct url or repository"
-        case _:
-            return 502, f"{name}: the host answers {status}"
