@@ -58,6 +58,18 @@ class Kubelet:
             ready=True,
         )
 
+    async def node_is_lost(self, pod: Pod) -> None:
+        """As the taint manager and the garbage collector of pods leave it."""
+        gone = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByTaintManager",
+            "lastTransitionTime": now(),
+        }
+        await self._status(
+            pod, {"phase": "Failed", "conditions": [gone], "message": "its node is gone"}, {"waiting": {}}
+        )
+
     async def ends(self, pod: Pod, *, exit_code: int = 0, reason: str = "", message: str = "") -> None:
         terminated = {
             "exitCode": exit_code,

@@ -4,13 +4,39 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 
 from tests.cluster import ports
+
+
+class Started(Protocol):
+    """What is needed of a process that runs."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
+async def as_a_program(environment: Mapping[str, str], log: Path) -> Started:
+    """Start it as its image does."""
+    with log.open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "claude_operator", "controller"),
+            env={**os.environ, **environment},
+            stdout=output,
+            stderr=output,
+        )
 
 
 @dataclass(slots=True)
@@ -21,25 +47,18 @@ class ControllerProcess:
     log: Path
     environment: Mapping[str, str]
     health_port: int = field(default_factory=lambda: ports.choose(("health",), address="127.0.0.1")["health"])
-    _process: asyncio.subprocess.Process | None = None
+    launch: Callable[[Mapping[str, str], Path], Awaitable[Started]] = as_a_program
+    _process: Started | None = None
 
     async def start(self, *, ready: bool = True) -> None:
         """Start it; with `ready`, wait until it leads and has listed everything."""
-        environment = {
-            **os.environ,
-            **self.environment,
-            "POD_NAME": self.name,
-            "CLAUDE_HEALTH_PORT": str(self.health_port),
-        }
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "claude_operator", "controller", env=environment, stdout=log, stderr=log
-            )
+        own = {"POD_NAME": self.name, "CLAUDE_HEALTH_PORT": str(self.health_port)}
+        self._process = await self.launch({**self.environment, **own}, self.log)
         if ready:
             await self.until_metric("claude_controller_synced", 1)
 
     @property
-    def running(self) -> asyncio.subprocess.Process:
+    def running(self) -> Started:
         assert self._process is not None, "not started"
         return self._process
 

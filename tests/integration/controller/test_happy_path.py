@@ -1,5 +1,7 @@
 """One session from creation to success: its phases, its status, and what it costs."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from tests.integration.controller.history import ready
@@ -43,3 +45,15 @@ async def test_nothing_is_written_to_the_object_but_status(stage: Stage) -> None
     assert "finalizers" not in done["metadata"]
     assert "annotations" not in done["metadata"]
     assert done["metadata"]["generation"] == 1
+
+
+async def test_finished_sessions_are_neither_listed_nor_watched(stage: Stage) -> None:
+    watches = [
+        parse_qs(urlsplit(entry["requestURI"]).query)
+        for entry in stage.audit.entries()
+        if entry["verb"] == "list" and entry["objectRef"]["resource"] == "claudesessions"
+    ]
+    assert watches
+    finals = {"Succeeded", "Failed", "Cancelled", "Skipped"}
+    for query in watches:
+        assert set(query["fieldSelector"][0].split(",")) == {f"status.phase!={phase}" for phase in finals}

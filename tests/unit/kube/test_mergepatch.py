@@ -60,3 +60,7 @@ def test_a_removed_key_becomes_null_and_a_list_is_replaced_whole() -> None:
     old = {"phase": "Waiting", "waitingFor": [{"name": "a"}, {"name": "b"}], "model": "m"}
     new = {"phase": "Waiting", "waitingFor": [{"name": "b"}]}
     assert diff(old, new) == {"waitingFor": [{"name": "b"}], "model": None}
+
+
+def test_true_is_not_one() -> None:
+    assert diff({"a": 1, "b": [0]}, {"a": True, "b": [False]}) == {"a": True, "b": [False]}
