@@ -111,7 +111,11 @@ def _of_container(pod: Pod, end: Terminated) -> Ended:
     def ended_by(reason: Reason, message: str) -> Ended:
         return Ended(reason, message, exit_code=end.exit_code, at=end.finished, started=end.started)
 
-    if end.reason == "OOMKilled":
+    claim = _termination(end.message)
+    # Where the kernel kills one process and not the container (cgroup v1), kubelet says OOMKilled all the same,
+    # though a tool died and the agent went on: the runner that lives to speak knows what became of it.
+    killed = claim is None or claim.reason is Reason.AGENT_LOST
+    if end.reason == "OOMKilled" and end.exit_code != 0 and killed:
         return ended_by(
             Reason.OOM_KILLED, "the container used more memory than its limit; raise pod.resources"
         )
@@ -121,7 +125,6 @@ def _of_container(pod: Pod, end: Terminated) -> Ended:
         return ended_by(_disruption(pod), pod.message or f"the pod was disrupted: {pod.disruption}")
     if pod.deleting_since is not None and end.exit_code == _SIGTERM_EXIT:
         return ended_by(Reason.EVICTED, "the pod was deleted while it ran")
-    claim = _termination(end.message)
     if claim is None and end.exit_code != 0:
         return ended_by(
             Reason.AGENT_LOST, f"the runner ended with exit code {end.exit_code} and said nothing"

@@ -176,9 +176,10 @@ def _conclude(situation: Situation, attempt: attempts.OpenAttempt, end: attempts
     if end.reason is Reason.CANCELLED:
         return _finish_session(situation, End(Phase.CANCELLED, end.reason, end.message), entry)
     if end.reason in verdict.CAPS:
-        return _between(
-            situation, entry, Phase.PAUSED, end.reason, f"{end.message}; raise the limit to go on"
-        )
+        # The CLI stops at a cap in words of its own, which name no field.
+        spent = observed.gateway.record.usage if observed.gateway.record else None
+        reached = verdict.cap_reached(observed.session.status.limits, spent) or end.message
+        return _between(situation, entry, Phase.PAUSED, end.reason, f"{reached}; raise the limit to go on")
     at = verdict.retry_at(
         status.with_attempt(observed.session.status, entry).attempts,
         situation.intent,

@@ -89,6 +89,19 @@ DELETED = {
         (pod(phase="Failed", state=terminated(1, message='{"reason":"CloneFailed"}')), Reason.CLONE_FAILED),
         (pod(phase="Failed", state=terminated(137)), Reason.AGENT_LOST),
         (pod(phase="Failed", state=terminated(137, "OOMKilled")), Reason.OOM_KILLED),
+        # Only the CLI was killed; or only a tool, after which the agent went on.
+        (
+            pod(phase="Failed", state=terminated(1, "OOMKilled", '{"reason":"AgentLost"}')),
+            Reason.OOM_KILLED,
+        ),
+        (
+            pod(phase="Failed", state=terminated(1, "OOMKilled", '{"reason":"Timeout"}')),
+            Reason.TIMEOUT,
+        ),
+        (
+            pod(phase="Succeeded", state=terminated(0, "OOMKilled", '{"reason":"Completed"}')),
+            Reason.COMPLETED,
+        ),
         (pod(phase="Failed", state=terminated(1, message="not json")), Reason.AGENT_LOST),
         (pod(phase="Failed", state=terminated(1, message='{"reason":"NoSuchReason"}')), Reason.AGENT_LOST),
         # A forged message cannot turn a failure into a success, nor the other way round.

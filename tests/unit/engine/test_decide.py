@@ -15,7 +15,10 @@ from claude_operator.engine.observation import DependencyState, GatewayFacts, Ob
 from claude_operator.engine.views import format_time
 from claude_operator.resources.condition import ConditionStatus, ConditionType
 from claude_operator.resources.lifecycle import Phase, Reason
-from tests.unit.engine.objects import CONFIG, NOW, observed, project, session
+from claude_operator.resources.session import Usage
+from claude_operator.wire.internal import SessionRecord
+from tests.unit.engine.objects import CONFIG, NOW, UID, observed, project, session
+from tests.unit.engine.test_attempt import job, pod, terminated
 
 if TYPE_CHECKING:
     from claude_operator.resources.session import SessionStatus
@@ -224,3 +227,23 @@ def test_a_pause_ends_when_the_limit_is_raised() -> None:
     raised = now(observed(session=session(status=paused, limits={"maxCostUSD": 5})))
     assert raised.create_job is not None
     assert raised.create_job.attempt == 2
+
+
+def test_a_pause_names_the_limit_that_was_reached() -> None:
+    """The CLI stops by itself at some caps, in words that name no field."""
+    running = {**ended_once("BudgetExceeded"), "phase": "Running", "limits": {"maxCostUSD": 1.0}}
+    running["attempts"] = [{"number": 1, "job": "first-abc-1"}]
+    record = SessionRecord(uid=UID, namespace="default", name="first", usage=Usage(cost_usd=1.2))
+    left_word = '{"reason": "BudgetExceeded", "message": "Reached maximum budget ($1)"}'
+    seen = observed(
+        session=session(status=running, limits={"maxCostUSD": 1.0}),
+        jobs=(job(),),
+        pods=(pod(phase="Failed", state=terminated(1, message=left_word)),),
+        gateway=GatewayFacts(record=record, closed=1),
+    )
+    written = now(seen).status
+    assert written is not None
+    assert written.phase is Phase.PAUSED
+    assert (
+        message(written) == "limits.maxCostUSD: 1.2000 of 1.0 US dollars are spent; raise the limit to go on"
+    )
