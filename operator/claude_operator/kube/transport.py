@@ -75,6 +75,9 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            # Aborted connections are closed by the loop in its next rounds: TLS first, then the socket.
+            for _ in range(3):
+                await asyncio.sleep(0)
 
     async def carry(self, request: Request) -> bytes:
         """The answer's body, after as many tries as the policy allows."""

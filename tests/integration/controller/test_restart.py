@@ -81,7 +81,6 @@ async def test_losing_the_lease_ends_the_process(stage: Stage) -> None:
 async def test_the_api_server_restarts_and_objects_vanish_meanwhile(stage: Stage) -> None:
     kept = await stage.apply("kept")
     lost = await stage.apply("lost")
-    idle = await stage.apply("idle", suspend=True)
     kept_pod, lost_pod = await stage.kubelet.pod(kept), await stage.kubelet.pod(lost)
     await stage.kubelet.agent_starts(kept_pod)
     await stage.kubelet.agent_starts(lost_pod)
