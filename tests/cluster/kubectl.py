@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.processes import DIES_WITH_PARENT
+
 
 class KubectlError(RuntimeError):
     """kubectl exited with an error; its words are in the message."""
@@ -24,7 +26,8 @@ class Kubectl:
         Raises:
             KubectlError: it failed, or took longer than `seconds`.
         """
-        command = [str(self.binary), "--kubeconfig", str(self.kubeconfig), *arguments]
+        # A kubectl that outlived an interrupted `up` could write to the cluster that `down` is removing.
+        command = [*DIES_WITH_PARENT, str(self.binary), "--kubeconfig", str(self.kubeconfig), *arguments]
         try:
             done = subprocess.run(
                 command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False

@@ -7,6 +7,7 @@ clock ticks and the boot it belongs to, and a process is signalled only when all
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +21,10 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 # The shell's own stat line: its pid (field 1) and start time (field 22) stay the same across exec. Line
 # two, after the boot id.
 _RECORD_THEN_EXEC = 'read -r stat </proc/self/stat; echo "$stat" >>"$1"; shift; exec "$@"'
+
+# Put before a command: the kernel kills it when the thread that started it ends, however that ends. Kept
+# across exec, and so by the program itself. Empty where there is no such thing, as on macOS.
+DIES_WITH_PARENT = ("setpriv", "--pdeathsig=KILL") if shutil.which("setpriv") else ()
 
 # Children of this very process: once dead they stay zombies, and so look alive, until they are reaped here.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -102,8 +107,7 @@ class Process:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         self._record.write_text(_BOOT.read_text())
-        # Kept across exec, and so by the program itself.
-        prefix = ["setpriv", "--pdeathsig=KILL"] if dies_with_parent else []
+        prefix = DIES_WITH_PARENT if dies_with_parent else ()
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 [

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.processes import Identity, Process
+from tests.cluster.processes import DIES_WITH_PARENT, Identity, Process
 from tests.cluster.waiting import wait_until
 
 # What the kubelet would otherwise set for the whole machine. It sets only what differs, so a file with the
@@ -95,7 +95,9 @@ class Sandbox:
                     f"{self.directory}: a node's state can't be below {masked}, which is private inside it; "
                     "set CLAUDE_OPERATOR_STATE (or CLAUDE_OPERATOR_CACHE) to another place"
                 )
-        self.process.stop()
+        # What ran in namespaces that have just ended may look alive for a moment, and would not be started.
+        for record in self.directory.glob("*.pid"):
+            Process(record.stem, self.directory).kill()
         for folder in ("lib", "log"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
         self._write_tunables()
@@ -118,8 +120,13 @@ class Sandbox:
         self.process.stop(grace_seconds=5)
 
     def command(self, argv: Sequence[str | Path]) -> list[str]:
-        """The command that runs `argv` inside."""
-        return ["nsenter", f"--target={self.init_pid}", "--net", "--mount", "--pid", "--", *map(str, argv)]
+        """The command that runs `argv` inside; it ends when the command does, and the other way round.
+
+        Entering a process namespace takes a child. The parent is the one whose pid is known outside, so a
+        child that outlived it would run on unseen, and keep the ports that its successor needs.
+        """
+        enter = ["nsenter", f"--target={self.init_pid}", "--net", "--mount", "--pid", "--"]
+        return [*enter, *DIES_WITH_PARENT, *map(str, argv)]
 
     def run(self, *argv: str | Path, stdin: int | None = None) -> str:
         """Run a short command inside and return what it printed.

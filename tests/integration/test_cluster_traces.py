@@ -149,7 +149,8 @@ def test_a_component_that_crashed_is_seen_and_started_again(command: Command) ->
         assert any(line.split()[:2] == [victim, "DOWN"] for line in status.stdout.splitlines())
         repaired = command("up")
         assert repaired.returncode == 0, repaired.stderr
-        assert command("status").returncode == 0
+        status = command("status")
+        assert status.returncode == 0, f"after {victim}:\n{status.stdout}"
     run_a_pod(command)
 
 
