@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from claude_operator.resources import choices
 from claude_operator.resources.pod import PodSpec, Resources, Toleration
-from claude_operator.resources.project import PodChoices, ProjectSpec, RepositoryHost
-from claude_operator.resources.session import Limits
+from claude_operator.resources.project import PodChoices, ProjectSpec
 
 if TYPE_CHECKING:
     from claude_operator.engine.config import EngineConfig
     from claude_operator.engine.observation import Intent
+    from claude_operator.resources.session import Limits
 
 DEFAULT_RESOURCES = Resources(
     requests={"cpu": "100m", "memory": "512Mi"},
@@ -46,7 +47,7 @@ def resolve(intent: Intent, project: ProjectSpec, config: EngineConfig) -> Resol
     return Resolved(
         model=intent.model or project.model.default,
         image=own.image or defaults.image or config.session_image,
-        limits=_limits(intent.limits, project.defaults.limits if project.defaults else None),
+        limits=choices.limits_of(intent.limits, project),
         resources=own.resources or defaults.resources or DEFAULT_RESOURCES,
         node_selector={**own.node_selector, **defaults.node_selector},
         tolerations=(*defaults.tolerations, *own.tolerations),
@@ -56,61 +57,20 @@ def resolve(intent: Intent, project: ProjectSpec, config: EngineConfig) -> Resol
     )
 
 
-def _limits(own: Limits | None, default: Limits | None) -> Limits | None:
-    if own is None or default is None:
-        return own or default
-    return Limits(
-        max_turns=own.max_turns or default.max_turns,
-        max_cost_usd=own.max_cost_usd or default.max_cost_usd,
-        max_tokens=own.max_tokens or default.max_tokens,
-    )
-
-
-def split_repository(repository: str, project: ProjectSpec) -> tuple[str, str]:
-    """(host, `owner/repo`); without a host the project's first one is meant."""
-    head, _, rest = repository.partition("/")
-    if "/" in rest:
-        return head, rest
-    return project.repository_hosts[0].host, repository
-
-
 def problems(intent: Intent, project: ProjectSpec) -> list[str]:
     """Every choice that the project does not allow, each naming field, value and remedy."""
-    found = [
-        _repository_problem(intent, project),
-        _model_problem(intent, project),
-        _branch_problem(intent, project),
-    ]
+    found = []
+    for check in (
+        lambda: choices.repository_of(intent.repository, project),
+        lambda: choices.model_of(intent.model, project),
+        lambda: choices.require_branch(intent.publish_branch, project),
+    ):
+        try:
+            check()
+        except choices.NotAllowedError as error:
+            found.append(str(error))
     found.extend(_pod_problems(intent.pod or PodSpec(), project.pod or PodChoices(), project))
-    return [problem for problem in found if problem]
-
-
-def _repository_problem(intent: Intent, project: ProjectSpec) -> str:
-    host, path = split_repository(intent.repository, project)
-    entry: RepositoryHost | None = next((h for h in project.repository_hosts if h.host == host), None)
-    if entry is None:
-        known = ", ".join(h.host for h in project.repository_hosts)
-        return f"spec.repository: host {host!r} is not one of the project's repositoryHosts ({known})"
-    if entry.repositories and not any(fnmatchcase(path, glob) for glob in entry.repositories):
-        return f"spec.repository: {path!r} matches none of the project's repositories on {host}"
-    return ""
-
-
-def _model_problem(intent: Intent, project: ProjectSpec) -> str:
-    allowed = {project.model.default, *project.model.allowed}
-    if intent.model is None or intent.model in allowed:
-        return ""
-    return (
-        f"spec.model: {intent.model!r} is not allowed by the project (allowed: {', '.join(sorted(allowed))})"
-    )
-
-
-def _branch_problem(intent: Intent, project: ProjectSpec) -> str:
-    branch = intent.publish_branch
-    if branch is None or any(fnmatchcase(branch, glob) for glob in project.branch_patterns):
-        return ""
-    patterns = ", ".join(project.branch_patterns) or "none: leave it out for claude/<name>-<uid>"
-    return f"spec.publish.branch: {branch!r} matches none of the project's branchPatterns ({patterns})"
+    return found
 
 
 def _pod_problems(own: PodSpec, choices: PodChoices, project: ProjectSpec) -> list[str]:

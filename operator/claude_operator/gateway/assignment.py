@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from claude_operator.gateway import records
 from claude_operator.gateway.checkpoint import latest
 from claude_operator.gateway.model.usage import NANO_PER_USD
-from claude_operator.gateway.scope import caps_of, model_of, repository_of
+from claude_operator.gateway.scope import caps_of, model_of, repository_of, web_url
 from claude_operator.gateway.settings import DEFAULT_TOOLS
 from claude_operator.resources.lifecycle import Phase
 from claude_operator.wire.session import Assignment, DependencyResult, Resume
@@ -53,7 +53,7 @@ class Assigner:
             system_prompt=spec.system_prompt,
             repository_host=grant.host,
             repository_path=grant.repository,
-            repository_url=f"{(repository.entry.url or f'https://{grant.host}').rstrip('/')}/{grant.repository}",
+            repository_url=web_url(repository),
             base_branch=spec.branch,
             publish_branch=grant.publish_branch,
             pull_request=spec.publish.pull_request if spec.publish else None,

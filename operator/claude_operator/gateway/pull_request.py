@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Grant, Live
     from claude_operator.gateway.projects import Projects
-    from claude_operator.gateway.scope import Repository
     from claude_operator.gateway.store.database import Store
     from claude_operator.gateway.upstream import Upstreams
     from claude_operator.gateway.verdicts import Verdicts
+    from claude_operator.resources.choices import Repository
     from claude_operator.wire.session import PullRequestRequest
 
 _GITHUB: Final = "https://api.github.com"

@@ -6,38 +6,23 @@ because labels and owner references are all that it takes to make a pod look lik
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
-from claude_operator.engine.resolve import split_repository
 from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.model.usage import NANO_PER_USD
+from claude_operator.resources import choices
 from claude_operator.resources.identity import default_publish_branch
 from claude_operator.resources.lifecycle import Reason
 from claude_operator.resources.session import Limits
 
 if TYPE_CHECKING:
-    from claude_operator.resources.project import ProjectSpec, RepositoryHost
+    from collections.abc import Iterator
+
+    from claude_operator.resources.choices import Repository
+    from claude_operator.resources.project import ProjectSpec
     from claude_operator.resources.session import SessionSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """The one repository of a session."""
-
-    host: str
-    path: str
-    """`owner/repo`."""
-    entry: RepositoryHost
-
-    @property
-    def url(self) -> URL:
-        """Base of its smart-HTTP endpoints, `.git` included."""
-        base = (self.entry.url or f"https://{self.host}").rstrip("/")
-        return URL(f"{base}/{self.path}.git", encoded=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +40,14 @@ def repository_of(spec: SessionSpec, project: ProjectSpec) -> Repository:
     Raises:
         Refusal: 409 InvalidSpec, the project does not allow it.
     """
-    host, path = split_repository(spec.repository, project)
-    entry = next((entry for entry in project.repository_hosts if entry.host == host), None)
-    if entry is None:
-        known = ", ".join(entry.host for entry in project.repository_hosts)
-        raise Refusal(
-            409, Reason.INVALID_SPEC, f"spec.repository: the project has no repository host {host} ({known})"
-        )
-    if entry.repositories and not any(fnmatchcase(path, glob) for glob in entry.repositories):
-        raise Refusal(
-            409, Reason.INVALID_SPEC, f"spec.repository: {path} matches none of the project's repositories"
-        )
-    return Repository(host, path, entry)
+    with _refusing():
+        return choices.repository_of(spec.repository, project)
+
+
+def web_url(repository: Repository) -> str:
+    """As people know it; with `.git` behind it the base of its smart-HTTP endpoints."""
+    base = (repository.entry.url or f"https://{repository.host}").rstrip("/")
+    return f"{base}/{repository.path}"
 
 
 def publish_branch_of(name: str, uid: str, spec: SessionSpec, project: ProjectSpec) -> str:
@@ -80,19 +61,9 @@ def publish_branch_of(name: str, uid: str, spec: SessionSpec, project: ProjectSp
         return default_publish_branch(name, uid)
     if branch == spec.branch:
         raise Refusal(409, Reason.INVALID_SPEC, f"spec.publish.branch: {branch} is the base branch")
-    if not any(fnmatchcase(branch, glob) for glob in project.branch_patterns):
-        patterns = ", ".join(project.branch_patterns) or "none"
-        raise Refusal(
-            409,
-            Reason.INVALID_SPEC,
-            f"spec.publish.branch: {branch} matches none of the project's branchPatterns ({patterns})",
-        )
+    with _refusing():
+        choices.require_branch(branch, project)
     return branch
-
-
-def models_of(project: ProjectSpec) -> frozenset[str]:
-    """The models that the project's sessions may call."""
-    return frozenset({project.model.default, *project.model.allowed})
 
 
 def model_of(spec: SessionSpec, project: ProjectSpec) -> str:
@@ -101,22 +72,24 @@ def model_of(spec: SessionSpec, project: ProjectSpec) -> str:
     Raises:
         Refusal: 409 InvalidSpec, the project does not allow it.
     """
-    model = spec.model or project.model.default
-    if model not in models_of(project):
-        allowed = ", ".join(sorted(models_of(project)))
-        raise Refusal(
-            409, Reason.INVALID_SPEC, f"spec.model: {model} is not allowed by the project ({allowed})"
-        )
-    return model
+    with _refusing():
+        return choices.model_of(spec.model, project)
 
 
 def caps_of(spec: SessionSpec, project: ProjectSpec) -> Caps:
     """The session's caps: field by field its own, else the project's."""
-    own = spec.limits or Limits()
-    default = (project.defaults.limits if project.defaults else None) or Limits()
-    cost = own.max_cost_usd or default.max_cost_usd
+    limits = choices.limits_of(spec.limits, project) or Limits()
+    cost = limits.max_cost_usd
     return Caps(
         cost_nanousd=None if cost is None else round(cost * NANO_PER_USD),
-        tokens=own.max_tokens or default.max_tokens,
-        turns=own.max_turns or default.max_turns,
+        tokens=limits.max_tokens,
+        turns=limits.max_turns,
     )
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except choices.NotAllowedError as error:
+        raise Refusal(409, Reason.INVALID_SPEC, str(error)) from error

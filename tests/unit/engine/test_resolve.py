@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from claude_operator.engine.resolve import problems, quantity, resolve, split_repository
+from claude_operator.engine.resolve import problems, quantity, resolve
+from claude_operator.resources.choices import repository_of
 from tests.unit.engine.objects import CONFIG, project, session
 
 if TYPE_CHECKING:
@@ -91,8 +92,13 @@ def test_limits_are_merged_field_by_field() -> None:
 
 def test_a_repository_without_a_host_is_on_the_first_one() -> None:
     rules = spec_of(repositoryHosts=[{"host": "git.example:8443"}, {"host": "github.com"}])
-    assert split_repository("a/b", rules) == ("git.example:8443", "a/b")
-    assert split_repository("github.com/a/b", rules) == ("github.com", "a/b")
+
+    def places(repository: str) -> tuple[str, str]:
+        found = repository_of(repository, rules)
+        return found.host, found.path
+
+    assert places("a/b") == ("git.example:8443", "a/b")
+    assert places("github.com/a/b") == ("github.com", "a/b")
 
 
 @pytest.mark.parametrize(

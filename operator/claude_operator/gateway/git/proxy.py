@@ -17,7 +17,7 @@ from claude_operator.gateway.git.pktline import PktLineError
 from claude_operator.gateway.git.push import Push, read_push, refusal, rejection
 from claude_operator.gateway.git.report import RefReader, ReportReader
 from claude_operator.gateway.git.target import Target, explain
-from claude_operator.gateway.scope import repository_of
+from claude_operator.gateway.scope import repository_of, web_url
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
 from claude_operator.resources.lifecycle import Reason
@@ -96,7 +96,7 @@ class GitProxy:
         rules = await self._projects.rules(grant.namespace, grant.project)
         repository = repository_of(grant.spec, rules)
         name = repository.entry.credentials_secret
-        url = URL(f"{repository.url}/{wanted.rest}", encoded=True)
+        url = URL(f"{web_url(repository)}.git/{wanted.rest}", encoded=True)
         credential = None
         if name is not None:
             try:

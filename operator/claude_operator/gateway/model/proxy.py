@@ -19,9 +19,10 @@ from claude_operator.gateway.model.exchange import Exchange
 from claude_operator.gateway.model.fault import error_body, explain, response_headers
 from claude_operator.gateway.model.pricing import price_of
 from claude_operator.gateway.model.request import ModelRequest, forwarded_headers, read_request
-from claude_operator.gateway.scope import caps_of, models_of
+from claude_operator.gateway.scope import caps_of
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
+from claude_operator.resources.choices import models_of
 from claude_operator.resources.lifecycle import Reason
 
 if TYPE_CHECKING:
