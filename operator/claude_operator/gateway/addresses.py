@@ -10,27 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
+from claude_operator.resources.addresses import METADATA, Address, allowed, plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv4Network
+    from ipaddress import IPv4Network, IPv6Network
 
-Address = IPv4Address | IPv6Address
-
-_METADATA: Final = (
-    ip_network("169.254.0.0/16"),  # AWS, Azure, GCP, OpenStack
-    ip_network("fd00:ec2::/32"),  # AWS over IPv6
-    ip_network("100.100.100.200/32"),  # Alibaba
-    ip_network("192.0.0.192/32"),  # Oracle
-    ip_network("fe80::/10"),
-)
-_EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-"""IPv6 forms that carry an IPv4 address to which a gateway or the kernel would translate."""
 _RESOLVE_SECONDS: Final = 10
 
 
@@ -38,31 +29,10 @@ class AddressRefusedError(OSError):
     """No address of this host may be connected to; the text names host and address."""
 
 
-def plain(address: Address) -> Address:
-    """The IPv4 address inside a mapped, translated or 6to4 one; else the address itself."""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return address.ipv4_mapped
-        if address.sixtofour is not None:
-            return address.sixtofour
-        for network in _EMBEDDING:
-            if address in network and int(address) > 1:
-                return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address
-
-
-def allowed(address: Address, networks: Iterable[IPv4Network | IPv6Network] = ()) -> bool:
-    """Whether a connection to `address` is in order: public, or within `networks`."""
-    real = plain(address)
-    if any(real in network for network in networks if network.version == real.version):
-        return not any(real in network for network in _METADATA if network.version == real.version)
-    return real.is_global and not real.is_multicast
-
-
 def listed_allowed(address: Address) -> bool:
     """Whether a host that a Secret lists may have this address: all but the metadata services'."""
     real = plain(address)
-    return not any(real in network for network in _METADATA if network.version == real.version)
+    return not any(real in network for network in METADATA if network.version == real.version)
 
 
 async def lookup(host: str, port: int) -> list[Address]:

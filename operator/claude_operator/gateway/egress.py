@@ -21,12 +21,12 @@ from claude_operator.gateway.errors import Refusal, StoreUnavailableError, unava
 if TYPE_CHECKING:
     import ssl
 
-    from claude_operator.gateway.addresses import Address
     from claude_operator.gateway.identity import TokenVerifier
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live, LiveAttempts
     from claude_operator.gateway.projects import Projects
     from claude_operator.gateway.settings import Settings
+    from claude_operator.resources.addresses import Address
     from claude_operator.telemetry.metrics import Metrics
 
 _HEAD_SECONDS: Final = 20

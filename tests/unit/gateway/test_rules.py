@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from claude_operator.gateway.addresses import AddressRefusedError, allowed, check, listed_allowed, lookup
+from claude_operator.gateway.addresses import AddressRefusedError, check, listed_allowed, lookup
 from claude_operator.gateway.cluster import Secret
 from claude_operator.gateway.credentials import CredentialError, origin, read
 from claude_operator.gateway.journal import event_delay
@@ -22,6 +22,7 @@ from claude_operator.gateway.redaction import MASK, redact
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.tls import new_authority, renew, server_context, service_names
 from claude_operator.gateway.wakeups import Wakeups
+from claude_operator.resources.addresses import allowed
 from claude_operator.resources.lifecycle import Reason
 from claude_operator.resources.session import SessionSpec
 
