@@ -106,6 +106,8 @@ class LiveAttempts:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pods: dict[str, Live] = {}
+        self._changes = 0
+        """Counts fences and claims: what was read before one may be out of date after it."""
 
     async def of(self, identity: PodIdentity) -> Live:
         """The attempt of a pod.
@@ -113,15 +115,20 @@ class LiveAttempts:
         Raises:
             Refusal: 403 ClaimRefused; it has not claimed, or was fenced.
         """
-        live = self._pods.get(identity.pod_uid)
-        if live is None:
-            live = await self._store.read(lambda connection: _load(connection, identity.pod_uid))
-            live = self._pods.setdefault(identity.pod_uid, live)
-        live.require()
-        return live
+        while True:
+            live = self._pods.get(identity.pod_uid)
+            if live is None:
+                seen = self._changes
+                loaded = await self._store.read(lambda connection: _load(connection, identity.pod_uid))
+                if seen != self._changes:
+                    continue  # a fence may have come between the look and this line: look again
+                live = self._pods.setdefault(identity.pod_uid, loaded)
+            live.require()
+            return live
 
     def admit(self, grant: Grant) -> Live:
         """Take a successful claim into account: every other pod of the session is fenced."""
+        self._changes += 1
         for live in self.of_session(grant.session_uid):
             if live.grant.pod_uid != grant.pod_uid:
                 live.fenced = f"attempt {grant.attempt} has been claimed by pod {grant.pod_name}"
@@ -134,8 +141,19 @@ class LiveAttempts:
         """The attempts of a session that this process knows."""
         return [live for live in self._pods.values() if live.grant.session_uid == session_uid]
 
+    def cancel(self, session_uid: str, deadline: datetime) -> None:
+        """The session is being cancelled; on record already."""
+        self._changes += 1
+        for live in self.of_session(session_uid):
+            live.cancel_deadline = deadline
+
     def fence(self, session_uid: str, why: str, *, attempt: int | None = None) -> list[Live]:
-        """Stop a session's pods, or those up to `attempt`; the ones that were known are returned."""
+        """Stop a session's pods, or those up to `attempt`; the ones that were known are returned.
+
+        Called before the end is written, so that nothing new begins, and once more after it: a pod that
+        asks in between is found open in the database.
+        """
+        self._changes += 1
         fenced = []
         for live in self.of_session(session_uid):
             if attempt is None or live.grant.attempt <= attempt:

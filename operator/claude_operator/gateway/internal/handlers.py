@@ -87,6 +87,7 @@ class InternalPort:
         fenced = self.live.fence(uid, f"attempt {text} is closed", attempt=int(text))
         await _settled(fenced)
         await self.store.write(lambda connection: endings.close(connection, uid, int(text), closing))
+        await _settled(self.live.fence(uid, f"attempt {text} is closed", attempt=int(text)))
         self.wakeups.notify(uid)
         return message_response(await self._record_of(uid))
 
@@ -97,8 +98,7 @@ class InternalPort:
         told = await self.store.write(lambda connection: endings.cancel(connection, uid, asked))
         if told:
             deadline = await self.store.read(lambda connection: _cancel_deadline(connection, uid))
-            for live in self.live.of_session(uid):
-                live.cancel_deadline = parse(deadline)
+            self.live.cancel(uid, parse(deadline))
             self.wakeups.notify(inbox.wakeup_key(uid))
             self.wakeups.notify(uid)
         return web.Response(status=204)
@@ -109,8 +109,10 @@ class InternalPort:
         uid = request.match_info["uid"]
         if outcome.uid != uid:
             raise Refusal(400, "BadRequest", f"uid: the body says {outcome.uid}, the path {uid}")
-        await _settled(self.live.fence(uid, "the session is finished: its tokens are void"))
+        void = "the session is finished: its tokens are void"
+        await _settled(self.live.fence(uid, void))
         standing = await self.store.write(lambda connection: endings.conclude(connection, outcome))
+        await _settled(self.live.fence(uid, void))
         self.meter.forget(uid)
         self.wakeups.notify(uid)
         return message_response(standing)
