@@ -112,8 +112,8 @@ def _of_container(pod: Pod, end: Terminated) -> Ended:
         return Ended(reason, message, exit_code=end.exit_code, at=end.finished, started=end.started)
 
     claim = _termination(end.message)
-    # Where the kernel kills one process and not the container (cgroup v1), kubelet says OOMKilled all the same,
-    # though a tool died and the agent went on: the runner that lives to speak knows what became of it.
+    # Where the kernel kills one process and not the container (cgroup v1), kubelet says OOMKilled all the
+    # same, though a tool died and the agent went on: a runner that lives to speak knows what became of it.
     killed = claim is None or claim.reason is Reason.AGENT_LOST
     if end.reason == "OOMKilled" and end.exit_code != 0 and killed:
         return ended_by(
