@@ -150,7 +150,9 @@ class Conversation:
         if code is not None:
             # What it printed last may still be in the pipe. Something that inherited the pipe can hold
             # it open, hence the bound.
-            await asyncio.wait(readers, timeout=_GRACE_SECONDS)
+            done, _ = await asyncio.wait(readers, timeout=_GRACE_SECONDS)
+            for reader in done:
+                reader.result()  # an exception in there is a bug, not an end of the CLI
         return Ending(
             result=self._result,
             exit_code=code,

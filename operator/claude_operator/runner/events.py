@@ -29,6 +29,8 @@ STORE_BYTES = 16 << 20
 """How much waits at most before the CLI has to wait as well."""
 BATCH_BYTES = 768 << 10
 """Of one request, below the 1 MiB that a chunk may have too."""
+MAX_DEPTH = 100
+"""Levels of lists and objects within an event; pydantic refuses to write more than 255."""
 MOST_STALLS = 30
 """Answers in a row that acknowledge nothing new, before the gateway counts as lost."""
 _STALL_SECONDS = 1.0
@@ -83,15 +85,17 @@ def _shorten(value: Any, longest: int) -> Any:
     return value
 
 
-def _clean(value: Any) -> Any:
-    """Without lone surrogates (JSON can spell them, UTF-8 cannot) and without what JSON cannot spell."""
+def _clean(value: Any, depth: int = 0) -> Any:
+    """Without lone surrogates (JSON can spell them, UTF-8 cannot) and of a depth that every reader bears."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
+    if not isinstance(value, list | dict):
+        return value
+    if depth == MAX_DEPTH:
+        return "[nested too deeply]"
     if isinstance(value, list):
-        return [_clean(one) for one in value]
-    if isinstance(value, dict):
-        return {_clean(key): _clean(one) for key, one in value.items()}
-    return value
+        return [_clean(one, depth + 1) for one in value]
+    return {_clean(key): _clean(one, depth + 1) for key, one in value.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ WORK = Step(
             name="Bash",
             input={
                 "command": "echo one > committed.txt; git add -A; git commit -qm 'First half'; "
-                "echo two >> committed.txt; echo new > untracked.txt; echo no > ignored.pyc; "
+                "echo two >> committed.txt; echo new > untracked.txt; "
                 "mkdir -p __pycache__; echo no > __pycache__/x; git add untracked.txt"
             },
         ),
@@ -37,7 +37,7 @@ HANG = Step(tools=(ToolCall(name="Bash", input={"command": "touch ../hanging; ta
 
 async def until_exists(path: Path, within: float = 30) -> None:
     async with asyncio.timeout(within):
-        while not path.exists():  # noqa: ASYNC110 - a file of another process has no event
+        while not path.exists():  # noqa: ASYNC110, ASYNC240 - a file of another process has no event
             await asyncio.sleep(0.02)
 
 
@@ -87,7 +87,9 @@ async def test_goes_on_from_the_checkpoint_that_sigterm_left(world: World) -> No
         text=("I go on.",),
         tools=(ToolCall(name="Bash", input={"command": "git status --porcelain; git log --format=%s -1"}),),
     )
-    first = assignment(script(WORK, HANG, finish, Step(text=("All done",))))
+    # The CLI itself puts an answer into an interrupted conversation; it counts as the third step.
+    interrupted = Step(text=("never",))
+    first = assignment(script(WORK, HANG, interrupted, finish, Step(text=("All done",))))
     gateway = await world.gateway(first)
     pod = await world.pod(gateway, {"CLAUDE_RUNNER_CHECKPOINT_SECONDS": "3600"})
     await until_exists(pod.workspace / "hanging")
@@ -112,9 +114,9 @@ async def test_goes_on_from_the_checkpoint_that_sigterm_left(world: World) -> No
     assert lines[found : found + 3] == ["<  M committed.txt", "    ?? untracked.txt", "    First half"]
     assert world.read("claude/first-abcde", "committed.txt") == "one\ntwo\n"
     assert world.read("claude/first-abcde", "untracked.txt") == "new\n"
-    # The conversation too: the script went on at its third step instead of the first.
+    # The conversation too: the script went on where it was instead of at its first step.
     steps = [record.details.get("step") for record in world.model.requests.since(0)]
-    assert steps[-2:] == [2, 3]
+    assert steps[-2:] == [3, 4]
     assert [event.data["is_error"] for event in gateway.told.of("cli.result")] == [False]
 
 
