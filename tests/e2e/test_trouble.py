@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.scripts import bash, step
+from tests.e2e.scripts import step
 from tests.stack import tenant
 
 if TYPE_CHECKING:
@@ -29,12 +29,10 @@ def sessions(namespace: Namespace, outside: OutsideView) -> dict[str, Session]:
     namespace.project("keyless", ready=False, model={**model, "credentialsSecret": "absent"})
     namespace.project("open", pod={"images": ["*"], "nodeSelectorKeys": [NOWHERE], "maxMemory": "1Gi"})
     done = step(text="Done.")
-    # The kernel may kill one process alone: then it is to be the container's first.
-    eater = step(bash("echo 1000 >/proc/1/oom_score_adj; python3 -c 'b\"x\" * (2 << 30)'"))
+    small = {"resources": {"requests": {"memory": "90Mi"}, "limits": {"memory": "90Mi"}}}
     return {
-        "hungry": namespace.apply(
-            "hungry", eater, project="open", pod={"resources": {"limits": {"memory": "600Mi"}}}
-        ),
+        # Runner and CLI do not fit: whether the kernel kills the container or only the CLI, it is the end.
+        "hungry": namespace.apply("hungry", done, project="open", pod=small),
         "mistyped": namespace.apply("mistyped", done, project="mistyped"),
         "keyless": namespace.apply("keyless", done, project="keyless"),
         "projectless": namespace.apply("projectless", done, project="missing"),
@@ -124,7 +122,7 @@ def test_a_container_that_uses_too_much_memory(sessions: dict[str, Session]) -> 
     assert "pod.resources" in session.message
     (attempt,) = session.status["attempts"]
     assert attempt["reason"] == "OOMKilled"
-    assert attempt["exitCode"] == 137
+    assert attempt["exitCode"] != 0
 
 
 @pytest.mark.parametrize(

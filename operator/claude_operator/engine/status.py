@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from claude_operator.engine.views import format_time
-from claude_operator.resources.condition import Condition, ConditionStatus, ConditionType
+from claude_operator.resources.condition import EPOCH, Condition, ConditionStatus, ConditionType
 from claude_operator.resources.lifecycle import Phase, Reason
 from claude_operator.resources.session import Attempt, Result, SessionStatus, Usage
 
@@ -50,7 +50,8 @@ def _conditions(
     conditions = []
     for kind, status in wanted.items():
         old = before.get(kind)
-        moved = old is None or old.status != status
+        # The CRD's default says that nobody has looked yet: nobody is to read its 1970 as a time of anything.
+        moved = old is None or old.status != status or old.last_transition_time == EPOCH
         conditions.append(
             Condition(
                 type=kind,

@@ -13,7 +13,7 @@ from claude_operator.engine.decision import Decision, ReportOutcome
 from claude_operator.engine.dependencies import find_cycle
 from claude_operator.engine.observation import DependencyState, GatewayFacts, Observed
 from claude_operator.engine.views import format_time
-from claude_operator.resources.condition import ConditionStatus, ConditionType
+from claude_operator.resources.condition import ConditionStatus, ConditionType, initial_conditions
 from claude_operator.resources.lifecycle import Phase, Reason
 from claude_operator.resources.session import Usage
 from claude_operator.wire.internal import SessionRecord
@@ -247,3 +247,11 @@ def test_a_pause_names_the_limit_that_was_reached() -> None:
     assert (
         message(written) == "limits.maxCostUSD: 1.2000 of 1.0 US dollars are spent; raise the limit to go on"
     )
+
+
+def test_the_time_of_the_defaulted_condition_is_gone_with_the_first_write() -> None:
+    fresh = {"phase": "Pending", "conditions": [one.to_api() for one in initial_conditions()]}
+    written = lasting(observed(session=session(status=fresh, suspend=True)))
+    (ready,) = (one for one in written.conditions if one.type == ConditionType.READY)
+    assert ready.status is ConditionStatus.FALSE
+    assert ready.last_transition_time == format_time(NOW + timedelta(seconds=3))
