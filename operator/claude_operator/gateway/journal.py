@@ -42,6 +42,13 @@ _BURST: Final = 1000.0
 """Events that may come at once after a pause."""
 _LONGEST_WAIT: Final = 30.0
 _PAGE: Final = 500
+_PAGE_BYTES: Final = 2 * 1024 * 1024
+"""A reader's page ends here too: 500 of the largest events would be 128 MB."""
+MOST_REFUSALS: Final = 1000
+"""Of one attempt, told one by one; then every time that their number has doubled. A pod that does nothing
+but ask for what it may not have must not fill the part of the journal that is the gateway's own."""
+_OWN: Final = "gateway."
+"""What the gateway's own events begin with."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +66,7 @@ class Entry:
 
 def entry(kind: str, data: Mapping[str, Any]) -> Entry:
     """An event of the gateway's own."""
-    return Entry(f"gateway.{kind}", orjson.dumps(data).decode(), stamp())
+    return Entry(f"{_OWN}{kind}", orjson.dumps(data).decode(), stamp())
 
 
 def append(
@@ -128,13 +135,20 @@ class Journal:
 
     def note_of(self, live: Live, kind: str, data: Mapping[str, Any]) -> None:
         """The same, of a live attempt."""
+        if kind.endswith("_refused"):
+            live.refusals += 1
+            if live.refusals > MOST_REFUSALS:
+                if live.refusals & (live.refusals - 1):
+                    return
+                data = {**data, "refusals": live.refusals}
         self.note(live.grant.session_uid, live.grant.attempt, kind, data)
 
     async def take(self, live: Live, events: Sequence[PodEvent]) -> int:
         """Append what a pod tells and return the highest number that is on record.
 
         Raises:
-            Refusal: 413 for an event that is too large, 400 for numbers out of order.
+            Refusal: 413 for an event that is too large; 400 for numbers out of order, and for a type that
+                would pass for one of the gateway's own.
         """
         entries = [_pod_entry(event) for event in events]
         for before, after in itertools.pairwise(events):
@@ -163,21 +177,26 @@ class Journal:
         return acknowledged
 
     async def read(self, session_uid: str, after: int) -> tuple[list[bytes], int]:
-        """Up to 500 events beyond `after` as JSON lines, redacted; and the last one's number."""
+        """A page of events beyond `after` as JSON lines, redacted; and the last one's number."""
         events = tables.events
 
-        def look(connection: Connection) -> list[Any]:
-            return list(
-                connection.execute(
-                    select(events)
-                    .where(events.c.session_uid == session_uid, events.c.seq > after)
-                    .order_by(events.c.seq)
-                    .limit(_PAGE)
-                )
-            )
+        def look(connection: Connection) -> tuple[list[bytes], int]:
+            lines: list[bytes] = []
+            last, size = after, 0
+            # Rendered here, in the reader's thread: a page of large events would hold up every stream.
+            for row in connection.execute(
+                select(events)
+                .where(events.c.session_uid == session_uid, events.c.seq > after)
+                .order_by(events.c.seq)
+                .limit(_PAGE)
+            ):
+                lines.append(_line(row))
+                last, size = row.seq, size + len(lines[-1])
+                if size > _PAGE_BYTES:
+                    break
+            return lines, last
 
-        rows = await self._store.read(look)
-        return [_line(row) for row in rows], rows[-1].seq if rows else after
+        return await self._store.read(look)
 
     async def finished(self, session_uid: str) -> bool:
         """Whether no further event is to be expected: an outcome is on record."""
@@ -199,6 +218,10 @@ def event_delay(live: Live, count: int, now: float | None = None) -> float:
 
 
 def _pod_entry(event: PodEvent) -> Entry:
+    if event.type.startswith(_OWN):
+        raise Refusal(
+            400, "BadRequest", f"event {event.seq}: the type {event.type} is kept for what the gateway tells"
+        )
     try:
         data = orjson.dumps(event.data)
     except TypeError:

@@ -79,6 +79,8 @@ class Live:
     model_waiting: int = 0
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
     """Model responses that are being read."""
+    refusals: int = 0
+    """How often it asked for what it may not have; see `journal`."""
     event_credit: float = 0.0
     event_time: float = float("-inf")
 

@@ -385,4 +385,4 @@ async def test_the_probes_and_the_metrics_need_no_token(world: World) -> None:
         async with world.http.get(base + path) as answer:
             assert answer.status == 200
     async with world.http.get(f"{world.url}/livez") as answer:
-        assert answer.status == 404
+        assert answer.status == 401

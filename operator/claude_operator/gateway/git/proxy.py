@@ -14,7 +14,7 @@ from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.git import pushes
 from claude_operator.gateway.git.paths import Endpoint, Service, endpoint
 from claude_operator.gateway.git.pktline import PktLineError
-from claude_operator.gateway.git.push import Push, read_push, refusal, rejection
+from claude_operator.gateway.git.push import Push, PushReader, refusal, rejection
 from claude_operator.gateway.git.report import RefReader, ReportReader
 from claude_operator.gateway.git.target import Target, explain
 from claude_operator.gateway.scope import repository_of, web_url
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _AGENT: Final = "git/2.40 claude-operator"
 _MOST_DISCARDED: Final = 256 * 1024 * 1024
 _DISCARD_SECONDS: Final = 60
+_COMMANDS_SECONDS: Final = 60
 _VERSIONS: Final = frozenset({"version=1", "version=2"})
 _PIECE: Final = 64 * 1024
 
@@ -139,6 +140,9 @@ class GitProxy:
         grant = live.grant
         own = await self._store.read(lambda connection: pushes.own_commits(connection, grant))
         why = refusal(push, grant.publish_branch, own)
+        if not why and not push.commands and (rest or await request.content.readany()):
+            # What follows the probe was judged by nobody; a host may read it as the commands that it lacks.
+            why = "a push without commands must be empty"
         if why:
             return await self._reject(request, live, push, why)
         commit = push.commands[0].new if push.commands else ""
@@ -179,11 +183,14 @@ class GitProxy:
             raise Refusal(403, Reason.PUBLISH_REJECTED, why)
         # git sends its whole pack before it reads.
         discarded = 0
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            async for chunk in request.content.iter_chunked(_PIECE):
-                discarded += len(chunk)
-                if discarded > _MOST_DISCARDED:
-                    raise Refusal(403, Reason.PUBLISH_REJECTED, why)
+        try:
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                async for chunk in request.content.iter_chunked(_PIECE):
+                    discarded += len(chunk)
+                    if discarded > _MOST_DISCARDED:
+                        raise Refusal(403, Reason.PUBLISH_REJECTED, why)
+        except TimeoutError:
+            raise Refusal(403, Reason.PUBLISH_REJECTED, why) from None
         return web.Response(body=rejection(push, why), content_type="application/x-git-receive-pack-result")
 
     def _note_rejected(self, live: Live, why: str) -> None:
@@ -292,13 +299,18 @@ async def _commands(request: web.Request) -> tuple[Push, bytes]:
         raise Refusal(415, "GitRefused", "a push must not be compressed (Content-Encoding)")
     if request.content_type != "application/x-git-receive-pack-request":
         raise Refusal(415, "GitRefused", "the body of a push is application/x-git-receive-pack-request")
-    data = bytearray()
+    reader = PushReader()
     try:
-        while (push := read_push(data)) is None:
-            chunk = await request.content.readany()
-            if not chunk:
-                raise Refusal(400, "GitRefused", "the push ends before its commands do")
-            data += chunk
+        async with asyncio.timeout(_COMMANDS_SECONDS):
+            while True:
+                chunk = await request.content.readany()
+                if not chunk:
+                    raise Refusal(400, "GitRefused", "the push ends before its commands do")
+                if (push := reader.feed(chunk)) is not None:
+                    return push, bytes(reader.data[push.end :])
     except PktLineError as error:
         raise Refusal(400, "GitRefused", f"not a push: {error}") from None
-    return push, bytes(data[push.end :])
+    except TimeoutError:
+        raise Refusal(
+            408, "GitRefused", f"the commands of the push did not come within {_COMMANDS_SECONDS} s"
+        ) from None

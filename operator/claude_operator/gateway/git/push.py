@@ -78,40 +78,73 @@ class Push:
         return b"".join([*lines, FLUSH])
 
 
-def read_push(data: bytes | bytearray) -> Push | None:
-    """The command section at the start of `data`; None: it is not complete yet.
+class PushReader:
+    """Takes the bytes of a push as they come, up to the end of its commands.
 
-    Raises:
-        PktLineError: it is none.
+    Each line is looked at once: to begin anew with every piece made a byte of the pod's cost the gateway
+    milliseconds, and the pod chooses how small its pieces are.
     """
-    commands: list[Command] = []
-    shallow: list[bytes] = []
-    capabilities: frozenset[bytes] = frozenset()
-    position = 0
-    while True:
-        found = split_one(data, position)
-        if found is None:
-            if len(data) > MOST_BYTES:
-                raise PktLineError(f"the commands of the push have more than {MOST_BYTES} bytes")
-            return None
-        line, end = found
-        if line is None:
-            if data[position:end] != FLUSH:
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        """All that has come."""
+        self._position = 0
+        self._commands: list[Command] = []
+        self._shallow: list[bytes] = []
+        self._capabilities: frozenset[bytes] = frozenset()
+
+    def feed(self, piece: bytes) -> Push | None:
+        """The command section; None: it is not complete yet.
+
+        Raises:
+            PktLineError: it is none.
+        """
+        self.data += piece
+        while True:
+            found = split_one(self.data, self._position)
+            if found is None:
+                if len(self.data) > MOST_BYTES:
+                    raise PktLineError(f"the commands of the push have more than {MOST_BYTES} bytes")
+                return None
+            line, end = found
+            if line is None and self.data[self._position : end] != FLUSH:
                 raise PktLineError("a push's commands end with a flush")
-            return Push(tuple(commands), tuple(shallow), capabilities, certificate=False, end=end)
-        position = end
-        if line.startswith(b"push-cert"):
-            return Push((), (), frozenset(), certificate=True, end=end)
+            self._position = end
+            if line is None:
+                return self._push(certificate=False)
+            if line.startswith(b"push-cert"):
+                return self._push(certificate=True)
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
         if line.startswith(b"shallow "):
             oid = line.removeprefix(b"shallow ").removesuffix(b"\n")
             if not _OID.fullmatch(oid):
                 raise PktLineError("a `shallow` line names no commit")
-            shallow.append(oid)
-            continue
+            self._shallow.append(oid)
+            return
         command, offered = _command(line)
-        if not commands:
-            capabilities = offered
-        commands.append(command)
+        if not self._commands:
+            self._capabilities = offered
+        self._commands.append(command)
+
+    def _push(self, *, certificate: bool) -> Push:
+        return Push(
+            tuple(self._commands),
+            tuple(self._shallow),
+            self._capabilities,
+            certificate=certificate,
+            end=self._position,
+        )
+
+
+def read_push(data: bytes | bytearray) -> Push | None:
+    """The command section at the start of `data`; None: it is not complete.
+
+    Raises:
+        PktLineError: it is none.
+    """
+    return PushReader().feed(bytes(data))
 
 
 def _command(line: bytes) -> tuple[Command, frozenset[bytes]]:

@@ -66,7 +66,21 @@ class InternalPort:
         ]
 
     async def _caller(self, request: web.Request) -> str:
-        return await self.verifier.internal(bearer(request), self.settings.internal_subjects)
+        token = bearer(request)
+        try:
+            return await self.verifier.internal(token, self.settings.internal_subjects)
+        except Refusal:
+            await self._note_pod(request, token)
+            raise
+
+    async def _note_pod(self, request: web.Request, token: str) -> None:
+        """A session's pod that tries its token here is an agent that looks for a way out: on record."""
+        try:
+            live = await self.live.of(await self.verifier.pod(token))
+        except Refusal:
+            return
+        told = {"message": f"{request.method} {request.path[:200]}: the internal port is not for pods"}
+        self.journal.note_of(live, "internal_refused", told)
 
     async def _record(self, request: web.Request) -> web.Response:
         await self._caller(request)

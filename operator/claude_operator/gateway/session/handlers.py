@@ -91,6 +91,7 @@ class SessionPort:
             web.post(wire.PULL_REQUEST_PATH, self._pull_request),
             web.post(wire.MESSAGES_PATH, self._messages),
             web.route("*", f"{wire.GIT_PATH}/{{path:.*}}", self._git),
+            web.route("*", "/{path:.*}", self._nothing),
         ]
 
     async def _caller(self, request: web.Request) -> Live:
@@ -143,7 +144,9 @@ class SessionPort:
 
         size = await self.store.read(size_of)
         if size is None or uid is None:
-            raise Refusal(404, "NotFound", "no such blob in this attempt's assignment")
+            message = f"blob {sha256[:12]}: no such blob in this attempt's assignment"
+            self.journal.note_of(live, "request_refused", {"message": message})
+            raise Refusal(404, "NotFound", message)
         response = web.StreamResponse(
             headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         )
@@ -193,6 +196,13 @@ class SessionPort:
 
     async def _git(self, request: web.Request) -> web.StreamResponse:
         return await self.git.handle(request, await self._caller(request))
+
+    async def _nothing(self, request: web.Request) -> web.StreamResponse:
+        live = await self._caller(request)
+        # As it was sent: a decoded path would not show what was tried.
+        message = f"{request.method} {request.raw_path[:200]}: there is no such path on the session port"
+        self.journal.note_of(live, "request_refused", {"message": message})
+        raise Refusal(404, "NotFound", message)
 
 
 def number(request: web.Request, name: str, default: int) -> int:
