@@ -22,7 +22,8 @@ class Audit:
 
     def restart(self) -> None:
         """Count from here."""
-        self.offset = self.log.stat().st_size
+        # The end of the last whole line: the server may be in the middle of the next one.
+        self.offset = self.log.read_bytes().rfind(b"\n") + 1
 
     def entries(self) -> Iterator[Entry]:
         with self.log.open("rb") as log:

@@ -1,6 +1,7 @@
 """Everything that happened to the objects of one kind in one namespace, as a watch of its own tells it."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -24,8 +25,16 @@ class History:
         self._watch = ListWatch(client, Selection(kind, namespace))
         self._changed = asyncio.Condition()
         self._kind = kind
+        self._failure = "nothing"
 
     async def run(self) -> None:
+        try:
+            await self._follow()
+        except Exception as error:
+            self._failure = repr(error)
+            raise
+
+    async def _follow(self) -> None:
         async for event in self._watch.events():
             name = event.object["metadata"]["name"]
             async with self._changed:
@@ -84,7 +93,11 @@ class History:
                 await self._changed.wait_for(condition)
         except TimeoutError:
             states = str({name: each.get("status") for name, each in self.objects.items()})
-            raise AssertionError(f"waited {seconds:g} s for {what}; there is: {states[:4000]}") from None
+            silence = time.monotonic() - self._watch.last_seen
+            raise AssertionError(
+                f"waited {seconds:g} s for {what}; there is: {states[:4000]}; "
+                f"the watch was silent for {silence:.1f} s and failed with {self._failure}"
+            ) from None
 
 
 def ready(item: Object) -> Object:

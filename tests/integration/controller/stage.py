@@ -195,3 +195,4 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
             await asyncio.gather(*watches, return_exceptions=True)
             if controller._process is not None:
                 await controller.kill()
+                print(controller.tail())  # pytest shows it with a failure
