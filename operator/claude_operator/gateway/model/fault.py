@@ -44,7 +44,7 @@ class Fault:
 
     def body(self) -> bytes:
         """The Messages API's error object."""
-        return error_body(self.status, self.message)
+        return error_body(self.status, self.message, self.reason)
 
 
 def error_type(status: int) -> str:
