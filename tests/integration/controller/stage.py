@@ -194,5 +194,7 @@ async def staged(plane: ControlPlane, folder: Path, **environment: str) -> Async
                 watch.cancel()
             await asyncio.gather(*watches, return_exceptions=True)
             if controller._process is not None:
+                # pytest shows it with a failure: also whether the controller had ended by itself.
+                print(f"exit code before its end was asked for: {controller.running.returncode}")
                 await controller.kill()
-                print(controller.tail())  # pytest shows it with a failure
+                print(controller.tail())
