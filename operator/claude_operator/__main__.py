@@ -1,4 +1,4 @@
-"""The one command of the distribution: `claude-operator controller|gateway|runner`.
+"""The one command of the distribution: `claude-operator controller|gateway|shim|runner`.
 
 A process is imported only when it is asked for: the session image carries the dependencies of the
 runner alone, and no process should pay for another one's imports. Hence the help texts stand here.
@@ -21,6 +21,7 @@ PROCESSES: Mapping[str, tuple[str, str]] = {
     "controller": ("claude_operator.controller.command", "Turn ClaudeSessions into Jobs and keep status."),
     "gateway": ("claude_operator.gateway.command", "Hold the credentials, meter, fence, keep the record."),
     "runner": ("claude_operator.runner.command", "Run one attempt: PID 1 of a session container."),
+    "shim": ("claude_operator.shim.command", "Serve the HTTP APIs: sessions for agents that speak HTTP."),
     "setup": ("claude_operator.setup.command", "Create the first projects of an installation."),
 }
 """Each module has a click command named `command`."""

@@ -14,6 +14,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,7 @@ _REMEMBERED: Final = 10_000
 """uids of deleted sessions: the answer to a create can be slower than the event of its deletion."""
 _DURATIONS: Final = 200
 """Successful sessions of a type that its median duration is taken from."""
+_RECENT: Final = 500
 _FEWEST: Final = 3
 """Below so many a median says nothing."""
 
@@ -115,8 +117,9 @@ class Directory:
         return counts
 
     def newest(self, wanted: Callable[[SessionView], bool]) -> SessionView | None:
-        """The newest session of that kind."""
-        return next((one.latest for one in self.newest_first() if wanted(one.latest)), None)
+        """The newest session of that kind, among the last few hundred."""
+        recent = islice(self.newest_first(), _RECENT)
+        return next((one.latest for one in recent if wanted(one.latest)), None)
 
     def dependencies_of(self, namespace: str) -> Callable[[str], Iterable[str]]:
         """Down the graph of a namespace, by name."""
@@ -240,6 +243,11 @@ class Follower:
     def silence(self) -> float:
         """Seconds since the quietest watch gave its last sign of life."""
         return time.monotonic() - min(watch.last_seen for watch in self._watches)
+
+    async def listed(self) -> None:
+        """Until that is so."""
+        for watch in self._watches:
+            await watch.synced.wait()
 
     async def run(self) -> None:
         """Follow, for ever.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from claude_operator.wire.internal import RecordedEvent
 
-LOG_BYTES: Final = 512 * 1024
+LOG_BYTES: Final = 256 * 1024
 """Of log lines that are kept; of a longer log the end."""
 CONTENT_BYTES: Final = 64 * 1024
 """Of one file that is shown whole."""
