@@ -68,6 +68,8 @@ class StandIn:
         """Answer to the claim in place of the assignment."""
         self.model_refusal: tuple[int, str, str] | None = None
         """Status, reason and message with which requests to the model are refused."""
+        self.slow_inbox = False
+        """Long polls bring nothing, like one that was answered a moment before the item came."""
         self.fenced = False
         self.tokens_seen: set[str] = set()
         self._model, self._model_key = model, model_key
@@ -178,6 +180,9 @@ class StandIn:
 
     async def _read_inbox(self, request: web.Request) -> web.StreamResponse:
         after, wait = int(request.query["after"]), int(request.query["wait"])
+        if wait and self.slow_inbox:
+            await asyncio.sleep(wait)
+            return _json(wire.Inbox(items=[]))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait), self._changed:
                 await self._changed.wait_for(lambda: len(self._inbox) > after)

@@ -134,10 +134,14 @@ async def test_the_gateways_own_word_on_a_refusal_stands(world: World) -> None:
 
 async def test_limits_of_turns_and_cost_are_told_apart(world: World) -> None:
     call = Step(tools=(ToolCall(name="Bash", input={"command": "true"}),))
-    gateway = await world.gateway(assignment(script(call, call, call, call), max_turns=2))
+    work = Step(tools=(WRITE,))
+    gateway = await world.gateway(assignment(script(work, call, call, call), max_turns=2))
     pod = await world.pod(gateway)
     assert await pod.wait(30) == 1
     assert pod.termination.reason is Reason.MAX_TURNS, pod.log
+    # Half of a work is kept for the next attempt, not published.
+    assert gateway.told.checkpoints[-1].bundle is not None
+    assert "claude/first-abcde" not in world.branches()
     gateway = await world.gateway(assignment(script(call, call, call, call), max_cost_usd=0.0001))
     pod = await world.pod(gateway)
     assert await pod.wait(30) == 1

@@ -172,6 +172,18 @@ async def test_a_message_steers_the_agent_and_an_interrupt_ends_its_turn(world: 
     assert gateway.told.results[0].summary == "As you wish"
 
 
+@pytest.mark.parametrize(("kind", "reason"), [("message", Reason.COMPLETED), ("cancel", Reason.CANCELLED)])
+async def test_what_comes_at_the_last_moment_counts(world: World, kind: str, reason: Reason) -> None:
+    gateway = await world.gateway(assignment(script(Step(text=("First",)))))
+    gateway.slow_inbox = True
+    await gateway.post(kind, script(Step(text=("Second",))))
+    pod = await world.pod(gateway)
+    await pod.wait(30)
+    assert pod.termination.reason is reason, pod.log
+    if kind == "message":
+        assert gateway.told.results[0].summary == "Second"
+
+
 async def test_a_message_from_before_the_start_is_heard(world: World) -> None:
     slow = Step(text=("First",), delay=Delay(before=1))
     gateway = await world.gateway(assignment(script(slow)))
