@@ -15,6 +15,7 @@ from yarl import URL
 
 from claude_operator.gateway.cluster import ClusterUnavailableError, ForbiddenError
 from claude_operator.gateway.errors import unavailable
+from claude_operator.gateway.scrub import forms
 from claude_operator.resources.identity import CREDENTIAL_SECRET_TYPE
 from claude_operator.resources.lifecycle import ProjectReason
 
@@ -81,10 +82,9 @@ class Credential:
 
     def traces(self) -> tuple[bytes, ...]:
         """Every form in which an upstream could send it back, longest first."""
-        forms = {self.api_key, self.auth_token, self.password, self.basic().removeprefix("Basic ")}
-        return tuple(
-            sorted((form.encode() for form in forms if len(form) >= _SHORTEST), key=len, reverse=True)
-        )
+        secrets = {self.api_key, self.auth_token, self.password, self.basic().removeprefix("Basic ")}
+        found = {form for secret in secrets if len(secret) >= _SHORTEST for form in forms(secret)}
+        return tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 
 def read(name: str, secret: Secret) -> Credential:

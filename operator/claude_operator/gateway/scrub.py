@@ -7,22 +7,47 @@ pkt-lines) stay right. Bytes are held back only while the end of a chunk could b
 
 from __future__ import annotations
 
+import base64
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def held_back(text: bytes, values: Iterable[bytes]) -> int:
+def held_back(text: bytes, values: tuple[bytes, ...]) -> int:
     """Length of the longest end of `text` that is a true beginning of one of `values`."""
-    longest = 0
+    if not text:
+        return 0
+    # Asked for every delta of every stream: only beginnings that end in the same byte are compared.
+    return next((len(start) for start in _beginnings(values).get(text[-1], ()) if text.endswith(start)), 0)
+
+
+@lru_cache(maxsize=64)
+def _beginnings(values: tuple[bytes, ...]) -> dict[int, tuple[bytes, ...]]:
+    """The true beginnings of `values` by their last byte, the longest first."""
+    found: dict[int, set[bytes]] = {}
     for value in values:
-        for length in range(min(len(value) - 1, len(text)), longest, -1):
-            if text.endswith(value[:length]):
-                longest = length
-                break
-    return longest
+        for length in range(1, len(value)):
+            found.setdefault(value[length - 1], set()).add(value[:length])
+    return {last: tuple(sorted(starts, key=len, reverse=True)) for last, starts in found.items()}
+
+
+def forms(secret: str) -> set[bytes]:
+    """How a secret may stand in a text: as it is, percent-encoded, and within what was encoded as base64.
+
+    What base64 makes of it depends on where it begins in three bytes, and at the edges on its neighbours; of
+    each of the three the part between is taken, in both alphabets.
+    """
+    raw = secret.encode()
+    found = {raw, quote(secret, safe="").encode()}
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + raw)
+        inner = encoded[-(-before * 4 // 3) : (before + len(raw)) * 4 // 3]
+        found |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
+    return found
 
 
 class Scrubber:

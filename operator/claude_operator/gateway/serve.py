@@ -32,7 +32,6 @@ from claude_operator.gateway.upstream import Upstreams
 from claude_operator.gateway.verdicts import Verdicts
 from claude_operator.gateway.wakeups import Wakeups
 from claude_operator.telemetry.metrics import Metrics
-from claude_operator.wire.message import MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH
 from claude_operator.wire.session import GIT_PATH, MESSAGES_PATH
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from claude_operator.gateway.cluster import Cluster
     from claude_operator.gateway.settings import Settings
 
-_MOST_BODY: Final = MAX_EVENT_BYTES * MAX_EVENTS_PER_BATCH + 1024 * 1024
-"""A full batch of the largest events; the model's requests are smaller and checked by themselves."""
 _NOT_FOUND: Final = 404
 
 _log = logging.getLogger(__name__)
@@ -200,7 +197,7 @@ class Gateway:
         return context
 
     async def _listen(self, port: int, context: ssl.SSLContext | None, routes: list[web.RouteDef]) -> int:
-        app = web.Application(client_max_size=_MOST_BODY, middlewares=[_answer_refusals])
+        app = web.Application(middlewares=[_answer_refusals])
         app.router.add_routes(routes)
         runner = web.AppRunner(
             app,
@@ -258,8 +255,6 @@ async def _answer_refusals(
     except StoreUnavailableError as error:
         _log.error("%s %s: %s", request.method, request.path, error)
         return _refusal(request, unavailable(str(error)))
-    except web.HTTPRequestEntityTooLarge:
-        return _refusal(request, Refusal(413, "TooLarge", f"the body exceeds {_MOST_BODY} bytes"))
     except web.HTTPException as error:
         what = "there is no such path" if error.status == _NOT_FOUND else error.reason
         return _refusal(

@@ -16,6 +16,10 @@ MAX_EVENT_BYTES = 256 * 1024
 MAX_EVENTS_PER_BATCH = 200
 
 
+MAX_COUNT = 2**53 - 1
+"""Largest number in a message: JSON readers agree on integers up to here, and every database holds them."""
+
+
 class Message(BaseModel):
     """A JSON body on a gateway port: camelCase, unknown fields ignored, frozen."""
 
@@ -42,5 +46,5 @@ class BlobRef(Message):
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hex digest of the whole content; also the blob's name in the upload paths."""
-    size: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0, le=MAX_COUNT)]
     """Bytes."""

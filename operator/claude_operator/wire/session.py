@@ -29,7 +29,7 @@ from pydantic import Field
 
 from claude_operator.resources.lifecycle import Phase, Reason
 from claude_operator.resources.session import McpServer, PullRequest, SessionType
-from claude_operator.wire.message import MAX_EVENTS_PER_BATCH, BlobRef, Message
+from claude_operator.wire.message import MAX_COUNT, MAX_EVENTS_PER_BATCH, BlobRef, Message
 
 CLAIM_PATH = "/v1/session/claim"
 EVENTS_PATH = "/v1/session/events"
@@ -118,7 +118,7 @@ class Assignment(Message):
 class PodEvent(Message):
     """One line of the record, as the pod tells it."""
 
-    seq: Annotated[int, Field(ge=1)]
+    seq: Annotated[int, Field(ge=1, le=MAX_COUNT)]
     """Counted from 1 within the attempt; the gateway drops what it already has."""
     time: str
     """RFC 3339, the pod's clock."""
@@ -160,7 +160,7 @@ class Checkpoint(Message):
     bundle: BlobRef | None = None
     commit: str | None = None
     head: str | None = None
-    turns: int = 0
+    turns: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
 
 
 class ArtifactUpload(Message):
@@ -179,11 +179,11 @@ class RunResult(Message):
     message: str = ""
     summary: str = ""
     """The agent's last words, whole."""
-    exit_code: int = 0
-    turns: int = 0
+    exit_code: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] = 0
+    turns: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     cpu_seconds: float | None = None
     """CPU time of the container, from its cgroup."""
-    memory_peak_bytes: int | None = None
+    memory_peak_bytes: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
     """Peak of the container's memory, from its cgroup."""
 
 

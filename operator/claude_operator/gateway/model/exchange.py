@@ -63,9 +63,6 @@ class Exchange:
 
     async def run(self, request: web.Request, *, stream: bool) -> web.StreamResponse:
         """Pass the answer on and book it, whatever becomes of either side."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.live.under_way.add(task)
         self.metrics.add("model_streams", 1)
         try:
             if stream and self.answer.content_type == "text/event-stream":
@@ -75,10 +72,7 @@ class Exchange:
             # In a task of its own: this one may be cancelled, the booking may not.
             booking = asyncio.create_task(self._book())
             self.metrics.add("model_streams", -1)
-            try:
-                await asyncio.shield(booking)
-            finally:
-                self.live.under_way.discard(task)
+            await asyncio.shield(booking)
 
     async def _whole(self) -> web.Response:
         try:

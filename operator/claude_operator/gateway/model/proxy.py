@@ -83,6 +83,7 @@ class ModelProxy:
         self._verdicts = verdicts
         self._metrics = metrics
         self._log_only = log_only
+        self._large = asyncio.Lock()
 
     async def handle(self, request: web.Request, live: Live) -> web.StreamResponse:
         """One request of the session's pod.
@@ -94,13 +95,19 @@ class ModelProxy:
         live.require_model()
         grant = live.grant
         try:
-            asked = await read_request(request)
             rules = await self._projects.rules(grant.namespace, grant.project)
-            self._require_allowed(live, asked, rules)
+            # Of the reading too: what waits for a slot waits in the pod, not in the gateway's memory.
             async with self._slot(live):
+                policy = allow.Policy(models=models_of(rules), server_tools=rules.model.server_tools)
+                asked = await read_request(request, policy, self._large)
+                self._require_allowed(live, asked)
                 live.require_model()  # it may have been fenced while it waited
                 credential = await self._credential(live, rules)
                 reservation = await self._reserve(live, asked, rules)
+                if live.fenced or live.cancel_deadline is not None:
+                    self._meter.release(reservation)
+                    live.require_model()
+                # No await from here to where the close of the attempt sees it as under way.
                 call = _Call(asked, rules, credential, reservation, begun)
                 return await self._carry(request, live, call)
         except Refusal as refused:
@@ -111,12 +118,10 @@ class ModelProxy:
             self._metrics.count("model_refused_total", reason=refused.reason)
             raise
 
-    def _require_allowed(self, live: Live, asked: ModelRequest, rules: ProjectSpec) -> None:
-        policy = allow.Policy(models=models_of(rules), server_tools=rules.model.server_tools)
-        faults = allow.faults(asked.body, asked.betas, policy)
-        if not faults:
+    def _require_allowed(self, live: Live, asked: ModelRequest) -> None:
+        if not asked.faults:
             return
-        message = "; ".join(faults)
+        message = "; ".join(asked.faults)
         if not self._log_only:
             raise Refusal(403, Reason.MODEL_REFUSED, message)
         self._journal.note_of(live, "model_would_be_refused", {"message": message})
@@ -165,6 +170,10 @@ class ModelProxy:
         recorded.add_done_callback(_look_at)
         answer: aiohttp.ClientResponse | None = None
         billed = False
+        task = asyncio.current_task()
+        assert task is not None
+        # The close of the attempt waits for it: what the model has sent by then is in the final numbers.
+        live.under_way.add(task)
         try:
             answer = await self._send(request, live, call)
             await recorded
@@ -185,12 +194,26 @@ class ModelProxy:
                 begun=call.begun,
             )
             return await exchange.run(request, stream=call.asked.stream)
+        except asyncio.CancelledError:
+            # Cut off by the close while the model was still thinking: what that costs nobody will tell, and
+            # a pod that asks and goes must not have it for nothing.
+            if not billed:
+                billed = True
+                await self._cut_off(live, call.reservation)
+            raise
         finally:
+            live.under_way.discard(task)
             if answer is not None:
                 answer.close()
             if not billed:
                 recorded.cancel()
                 self._meter.release(call.reservation)
+
+    async def _cut_off(self, live: Live, reservation: Reservation) -> None:
+        told = {"message": "the attempt ended before the model had answered", "booked": "the reservation"}
+        self._journal.note_of(live, "model_broke", told)
+        # In a task of its own: this one is cancelled, the booking is not.
+        await asyncio.shield(asyncio.create_task(self._meter.settle(reservation, reservation.whole())))
 
     async def _send(self, request: web.Request, live: Live, call: _Call) -> aiohttp.ClientResponse:
         asked, credential = call.asked, call.credential
@@ -201,7 +224,7 @@ class ModelProxy:
         )
         try:
             return await self._upstreams.send(
-                "POST", url, listed=credential.lists(url), headers=headers, body=asked.encode()
+                "POST", url, listed=credential.lists(url), headers=headers, body=asked.payload
             )
         except UpstreamError as error:
             message = f"the model's API can't be reached: {error}"

@@ -5,21 +5,29 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
-from aiohttp import web
 
+from claude_operator.gateway.bodies import read_body, require_parsable
 from claude_operator.gateway.errors import Refusal
+from claude_operator.gateway.model.allow import faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiohttp import web
+
+    from claude_operator.gateway.model.allow import Policy
+
 MOST_BYTES: Final = 32 * 1024 * 1024
 """The Messages API's own limit."""
-_PARSE_IN_THREAD: Final = 1024 * 1024
-_BYTES_PER_TOKEN: Final = 2.5
-"""Text and JSON have more bytes than that in a token; base64 images have far more."""
+_LARGE: Final = 1024 * 1024
+"""A request above this is parsed in a thread, so that streams go on, and one at a time, for the memory."""
+_MOST_OUTPUT: Final = 10_000_000
+"""Far above every model's; what is reserved for it must stay a number that the database holds."""
+_HIDDEN_TOKENS: Final = 2000
+"""What the API adds to the input by itself, most of all its instructions for tools (346 to 733 tokens)."""
 _HEADERS: Final = {
     "anthropic-version": re.compile(r"2023-06-01"),
     "user-agent": re.compile(r"claude-cli/[\x20-\x7e]{1,200}"),
@@ -39,9 +47,16 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that can be read."""
+    """A request that was read, judged and written anew.
 
-    body: dict[str, Any]
+    The objects that it was parsed into are gone by then: they take many times its size, and it may wait for
+    minutes.
+    """
+
+    payload: bytes
+    """The body that goes on: what was understood, once."""
+    faults: tuple[str, ...]
+    """What in it is not allowed."""
     size: int
     betas: tuple[str, ...]
     model: str
@@ -50,16 +65,20 @@ class ModelRequest:
 
     @property
     def input_tokens(self) -> int:
-        """An upper estimate of the input."""
-        return int(self.size / _BYTES_PER_TOKEN) + 1
+        """An upper bound of the input: no token is less than a byte.
 
-    def encode(self) -> bytes:
-        """The body that goes on: what was understood, once."""
-        return orjson.dumps(self.body)
+        Prose has four or five bytes in a token, but an agent that wants to slip past a cap sends none.
+        """
+        return self.size + _HIDDEN_TOKENS
 
 
-async def read_request(request: web.Request) -> ModelRequest:
+async def read_request(request: web.Request, policy: Policy, large: asyncio.Lock) -> ModelRequest:
     """The request in the body.
+
+    Args:
+        request: of the pod.
+        policy: what it may ask for.
+        large: held while a large one is parsed.
 
     Raises:
         Refusal: too large, not JSON, or without what every request must have.
@@ -68,39 +87,44 @@ async def read_request(request: web.Request) -> ModelRequest:
         raise Refusal(403, "ModelRefused", f"POST /v1/messages?{request.query_string[:100]}: only beta=true")
     if "Content-Encoding" in request.headers:
         raise Refusal(415, "ModelRefused", "the request must not be compressed (Content-Encoding)")
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise Refusal(413, "ModelRefused", f"the request exceeds {MOST_BYTES} bytes") from None
-    if len(raw) > MOST_BYTES:
-        raise Refusal(413, "ModelRefused", f"the request exceeds {MOST_BYTES} bytes")
-    try:
-        if len(raw) > _PARSE_IN_THREAD:
-            body = await asyncio.to_thread(orjson.loads, raw)
-        else:
-            body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise Refusal(400, "ModelRefused", f"the request is not JSON: {error}") from None
-    return parse(body, len(raw), request.headers.getall("anthropic-beta", []))
+    raw = await read_body(request, MOST_BYTES)
+    require_parsable(raw)
+    betas = request.headers.getall("anthropic-beta", [])
+    if len(raw) <= _LARGE:
+        return parse(raw, betas, policy)
+    async with large:
+        return await asyncio.to_thread(parse, raw, betas, policy)
 
 
-def parse(body: object, size: int, beta_headers: list[str]) -> ModelRequest:
-    """The request in a JSON value.
+def parse(raw: bytes, beta_headers: list[str], policy: Policy) -> ModelRequest:
+    """The request in the bytes of a body.
 
     Raises:
-        Refusal: 400, it lacks what every request must have.
+        Refusal: 400, it is not JSON or lacks what every request must have.
     """
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Refusal(400, "ModelRefused", f"the request is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise Refusal(400, "ModelRefused", "the request must be a JSON object")
     model, most, stream = body.get("model"), body.get("max_tokens"), body.get("stream", False)
     if not isinstance(model, str) or not model:
         raise Refusal(400, "ModelRefused", "model: a name is required")
-    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
-        raise Refusal(400, "ModelRefused", "max_tokens: a number above 0 is required")
+    if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= _MOST_OUTPUT:
+        raise Refusal(400, "ModelRefused", f"max_tokens: a number from 1 to {_MOST_OUTPUT} is required")
     if not isinstance(stream, bool):
         raise Refusal(400, "ModelRefused", "stream: must be true or false")
     betas = tuple(value.strip() for header in beta_headers for value in header.split(",") if value.strip())
-    return ModelRequest(body=body, size=size, betas=betas, model=model, max_tokens=most, stream=stream)
+    return ModelRequest(
+        payload=orjson.dumps(body),
+        faults=tuple(faults(body, betas, policy)),
+        size=len(raw),
+        betas=betas,
+        model=model,
+        max_tokens=most,
+        stream=stream,
+    )
 
 
 def forwarded_headers(

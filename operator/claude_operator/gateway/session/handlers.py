@@ -10,9 +10,11 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from claude_operator.gateway import blobs, checkpoint, endings, inbox
+from claude_operator.gateway.bodies import read_body, require_parsable
 from claude_operator.gateway.errors import Refusal, claim_refused
 from claude_operator.gateway.journal import event_delay
 from claude_operator.wire import session as wire
+from claude_operator.wire.message import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound="Message")
 
 _LONGEST_WAIT: Final = 60.0
+_MOST_JSON: Final = 4 * 1024 * 1024
+"""A runner's batch of events has 768 KiB, or one event."""
 
 
 def bearer(request: web.Request) -> str:
@@ -43,10 +47,12 @@ async def body_of(request: web.Request, expected: type[M]) -> M:
     """The JSON body of a request.
 
     Raises:
-        Refusal: 400, naming field and fault.
+        Refusal: 400, naming field and fault; 413, it is too large.
     """
+    body = await read_body(request, _MOST_JSON)
+    require_parsable(body)
     try:
-        return expected.model_validate_json(await request.read())
+        return expected.model_validate_json(body)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}"
@@ -129,7 +135,7 @@ class SessionPort:
         sha256, index = _digest(request), request.match_info["index"]
         if not index.isdecimal() or len(index) > 6:  # noqa: PLR2004 - no blob has a million chunks
             raise Refusal(400, "BadRequest", "the chunk's index must be a number from 0 on")
-        data, uid = await request.read(), live.grant.session_uid
+        data, uid = await read_body(request, MAX_CHUNK_BYTES), live.grant.session_uid
         await self.store.write(lambda connection: blobs.put_chunk(connection, uid, sha256, int(index), data))
         return web.Response(status=204)
 
