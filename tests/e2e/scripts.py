@@ -15,6 +15,13 @@ def bash(command: str) -> ToolCall:
     return ToolCall(name="Bash", input={"command": command, "description": "As the script says"})
 
 
+def pause() -> ToolCall:
+    """In the middle of its work the agent waits for the test: see `Session.paused` and `go_on`."""
+    command = "touch /tmp/paused; until [ -e /tmp/go-on ]; do sleep 0.1; done"
+    # By itself the tool gives up after 2 minutes.
+    return ToolCall(name="Bash", input={"command": command, "timeout": 600_000})
+
+
 def write(path: str, content: str) -> ToolCall:
     """A call of the CLI's Write tool; `path` is relative to the repository."""
     return ToolCall(name="Write", input={"file_path": f"${{CWD}}/{path}", "content": content})

@@ -163,21 +163,24 @@ class Session:
         """What the gateway itself put into the journal under this name."""
         return [event.data for event in self.journal() if event.type == f"gateway.{kind}"]
 
-    def until_done(self, mark: str, *, seconds: float = START_SECONDS) -> None:
-        """Wait until a tool of the agent has touched the file `/tmp/<mark>`."""
+    def paused(self, *, seconds: float = START_SECONDS) -> None:
+        """Wait until the agent is at its `scripts.pause`, and the session is said to run."""
+        self.until("Running", seconds=seconds)
         program = (
             "import os, sys, time\n"
             f"end = time.monotonic() + {seconds}\n"
-            f"while not os.path.exists('/tmp/{mark}'):\n"
-            "    time.monotonic() < end or sys.exit('it was not')\n"
+            "while not os.path.exists('/tmp/paused'):\n"
+            "    time.monotonic() < end or sys.exit('it did not')\n"
             "    time.sleep(0.05)\n"
         )
         try:
             self.execute(program)
         except KubectlError as error:
-            raise AssertionError(
-                f"waited for the agent to touch /tmp/{mark}: {error}\n{self.told()}"
-            ) from error
+            raise AssertionError(f"waited for the agent to pause: {error}\n{self.told()}") from error
+
+    def go_on(self) -> None:
+        """Let the agent go on from its pause."""
+        self.execute("open('/tmp/go-on', 'w').close()")
 
     def told(self) -> str:
         """Everything that helps to see why a test failed."""

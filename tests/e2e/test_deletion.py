@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.waiting import wait_until
-from tests.e2e.scripts import bash, step
+from tests.e2e.scripts import pause, step
 
 if TYPE_CHECKING:
     from tests.e2e.namespace import Namespace
     from tests.e2e.session import Session
 
-WAIT = (step(bash("touch /tmp/there; sleep 110")), step(text="Never said."))
+WAIT = (step(pause()), step(text="Never said."))
 ASK = """
 import json, os, ssl, sys, urllib.error, urllib.request
 context = ssl.create_default_context(cadata=os.environ["CLAUDE_GATEWAY_CA"])
@@ -36,7 +36,7 @@ def sessions(namespace: Namespace) -> dict[str, Session]:
     """Two that run."""
     found = {name: namespace.apply(name, *WAIT) for name in ("victim", "thief")}
     for session in found.values():
-        session.until("Running")
+        session.paused()
     return found
 
 
@@ -44,8 +44,6 @@ def test_a_running_session_that_is_deleted_stops_and_its_token_is_void(
     sessions: dict[str, Session],
 ) -> None:
     victim, thief = sessions["victim"], sessions["thief"]
-    victim.until_done("there")
-    thief.until_done("there")
     token = victim.execute(READ_TOKEN)
     assert answer(thief, token)["status"] == 200, "a stolen token is good while its session lives"
     uid = victim.uid

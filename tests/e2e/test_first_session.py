@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.kubectl import KubectlError
-from tests.e2e.scripts import COMMIT, bash, step, tokens, write
+from tests.e2e.scripts import COMMIT, bash, pause, step, tokens, write
 from tests.integration.controller.audit import Audit, Entry
 from tests.stack.installation import SYSTEM_NAMESPACE
 
@@ -33,7 +33,7 @@ STEPS = (
         text="Then the code.",
         usage=tokens(6, 121, cache_read=9180, cache_creation=702),
     ),
-    step(bash(f"{COMMIT} 'Shout'"), text="I commit.", usage=tokens(6, 88, cache_read=9882)),
+    step(pause(), bash(f"{COMMIT} 'Shout'"), text="I commit.", usage=tokens(6, 88, cache_read=9882)),
     step(text=SUMMARY, usage=tokens(7, 43, cache_read=9900)),
 )
 # Claude Sonnet 5.5: 2 dollars per million tokens in, 10 out, 0.10 read from and 2.50 written to the cache.
@@ -62,6 +62,8 @@ def session(namespace: Namespace, base: str) -> Session:
     """Applied and finished."""
     assert base
     applied = namespace.apply("first", *STEPS, text="Let the greeting shout.")
+    applied.paused()
+    applied.go_on()
     applied.until("Succeeded", "Completed")
     return applied
 
@@ -159,7 +161,9 @@ def test_the_log_is_for_people_and_obeyed_by_no_terminal(session: Session) -> No
 def test_it_cost_three_writes_and_no_reads(session: Session, audit: Audit) -> None:
     mine = [entry for entry in audit.entries() if _concerns(entry, session)]
     written = Counter(_what(entry) for entry in mine if entry["verb"] not in {"get", "list", "watch"})
+    # Starting is written of a start that takes more than ten seconds, and only then.
     starting = int("Starting" in session.phases)
+    assert not starting or session.seconds_to("Starting") >= 10
 
     assert written == {"create jobs": 1, "patch claudesessions/status": 2 + starting}
     assert [_what(entry) for entry in mine if entry["verb"] == "get"] == []

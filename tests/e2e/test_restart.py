@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.waiting import wait_until
-from tests.e2e.scripts import COMMIT, bash, step, tokens, write
+from tests.e2e.scripts import COMMIT, bash, pause, step, tokens, write
 from tests.stack.installation import SYSTEM_NAMESPACE
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 WORKLOADS = {"controller": "deployment/claude-controller", "gateway": "statefulset/claude-gateway"}
 STEPS = (
     step(write("before.txt", "before\n"), usage=tokens(11, 101)),
-    step(
-        bash("touch /tmp/half; until [ -e /tmp/go ]; do sleep 0.1; done; echo on it goes"),
-        usage=tokens(13, 103),
-    ),
+    step(pause(), usage=tokens(13, 103)),
     step(bash(f"{COMMIT} 'Before and after'"), usage=tokens(17, 107)),
     step(text="Done, whoever died.", usage=tokens(19, 109)),
 )
@@ -119,8 +116,7 @@ def sessions(namespace: Namespace) -> dict[str, Session]:
     """All of them in the middle of their work."""
     found = {name: namespace.apply(name, *STEPS) for name in DEATHS}
     for session in found.values():
-        session.until("Running")
-        session.until_done("half")
+        session.paused()
     return found
 
 
@@ -133,7 +129,7 @@ def test_a_session_survives(
 
     die(stack, workload)
     # While it is down the agent wants the model again, and ends.
-    session.execute("open('/tmp/go', 'w').close()")
+    session.go_on()
     recovered(stack, workload)
     session.until("Succeeded", "Completed")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.outside import REPOSITORY
-from tests.e2e.scripts import COMMIT, bash, step, write
+from tests.e2e.scripts import COMMIT, bash, pause, step, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +131,7 @@ def session(namespace: Namespace, outside: OutsideView, main: str) -> Iterator[S
             "thief",
             step(bash(PLUNDER)),
             step(bash(f"{COMMIT} 'What I found'")),
-            step(bash("touch /tmp/looked; until [ -e /tmp/go ]; do sleep 0.1; done")),
+            step(pause()),
             step(bash("git push origin HEAD:main 2>&1")),
             step(write("push.py", direct)),
             step(bash("python3 push.py; rm push.py")),
@@ -142,8 +142,7 @@ def session(namespace: Namespace, outside: OutsideView, main: str) -> Iterator[S
 @pytest.fixture(scope="module")
 def witnessed(session: Session, secrets: list[str]) -> dict[str, dict[str, list[str]]]:
     """What the search in the running pod has found."""
-    session.until("Running")
-    session.until_done("looked")
+    session.paused()
     found: dict[str, dict[str, list[str]]] = json.loads(
         session.execute(SEARCH, stdin=json.dumps([*secrets, session.script]))
     )
@@ -153,7 +152,7 @@ def witnessed(session: Session, secrets: list[str]) -> dict[str, dict[str, list[
 @pytest.fixture(scope="module")
 def finished(session: Session, witnessed: object) -> Session:
     assert witnessed
-    session.execute("open('/tmp/go', 'w').close()")
+    session.go_on()
     session.until("Succeeded")
     return session
 
