@@ -33,6 +33,9 @@ class Call:
         return self.method != "GET"
 
 
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
+"""What Go's strconv.ParseBool takes."""
+
 Reader = Callable[[str, str, bytes], Call]
 """Makes a Call of method, target (path and query) and body."""
 
@@ -41,7 +44,7 @@ def kubernetes(method: str, target: str, body: bytes) -> Call:
     """A request to an API server."""
     split = urlsplit(target)
     parts = [unquote(part) for part in split.path.split("/") if part]
-    watch = "1" in parse_qs(split.query).get("watch", ())
+    watch = parse_qs(split.query).get("watch", [""])[0] in _TRUE
     # /api/v1/... or /apis/GROUP/VERSION/..., then namespaces/NAME unless the object is cluster-wide.
     rest = parts[2:] if parts[:1] == ["api"] else parts[3:]
     namespace = ""

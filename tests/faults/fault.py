@@ -71,6 +71,8 @@ class Fault:
     do: Deeds
     what: str = ""
     """`PATCH claudesessions/status`; empty: every write."""
+    but: tuple[str, ...] = ()
+    """Resources that are left in peace."""
     times: Times = always
     by_object: bool = False
     struck: list[Call] = field(default_factory=list)
@@ -80,6 +82,8 @@ class Fault:
     def deed(self, call: Call) -> Deed | None:
         """What to do to this call; counts it."""
         if call.what != self.what if self.what else not call.write:
+            return None
+        if call.resource in self.but:
             return None
         key = (call.what, call.namespace, call.name) if self.by_object else ("", "", "")
         self._seen[key] += 1

@@ -71,6 +71,7 @@ class FaultProxy:
         self._port = 0
         self._writes = 0
         self._under_way = 0
+        self._watching: set[asyncio.Task[web.StreamResponse]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.ServerRunner | None = None
 
@@ -129,6 +130,7 @@ class FaultProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._end_watches()
         if self._runner is not None:
             await self._runner.cleanup()
         if self._session is not None:
@@ -139,7 +141,12 @@ class FaultProxy:
         call = self._read(request.method, request.raw_path, body)
         passed = self._note(call)
         if call.watch:
-            return await self._watch(request, call)
+            # A task of our own: the server forgets the handler of a client that has gone, and an idle watch
+            # would never notice.
+            watching = asyncio.create_task(self._watch(request, call))
+            self._watching.add(watching)
+            watching.add_done_callback(self._watching.discard)
+            return await watching
         self._under_way += 1
         try:
             return await self._pass(request, body, passed)
@@ -216,9 +223,15 @@ class FaultProxy:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
 
+    async def _end_watches(self) -> None:
+        for watching in list(self._watching):
+            watching.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+
     async def _die(self, request: web.BaseRequest) -> web.StreamResponse:
         assert self.kill is not None, "a fault kills the client, but nobody has said how"
         await self.kill()
+        await self._end_watches()
         return _cut(request)
 
 

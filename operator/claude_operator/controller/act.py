@@ -163,11 +163,18 @@ class Actor:
         return view
 
     async def delete_job(self, session: Session, job: Job) -> None:
-        """Delete this very Job and, in the background, its pod; one that is gone is fine."""
+        """Delete this very Job and, in the background, its pod; one that is gone is fine.
+
+        Raises:
+            Again: a conflict. Another Job has its name, which the watch will tell; or it was changed at the
+                same time, and then it still runs.
+        """
         try:
             await self._client.delete(JOBS, job.name, namespace=session.namespace, uid=job.uid)
         except ApiError as error:
-            if not (error.not_found or error.conflict):
+            if error.conflict:
+                raise Again(f"the deletion of the Job {job.name} met a conflict: {error.message}") from error
+            if not error.not_found:
                 raise
             self._cache.lose_job(session.uid, job.uid)
         else:

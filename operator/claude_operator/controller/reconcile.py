@@ -49,6 +49,10 @@ class Sources(Protocol):
     """What the reconciler has to know about the watches."""
 
     @property
+    def projects_synced(self) -> bool:
+        """Every project is in the cache."""
+
+    @property
     def sessions_synced(self) -> bool:
         """Every unfinished session is in the cache."""
 
@@ -106,12 +110,13 @@ class Reconciler:
     def _ready_for(self, session: Session) -> bool:
         """Whether enough has been listed to decide on it.
 
-        Without the Jobs, an attempt looks lost and a new Job looks missing. A session that is younger
-        than this process has no Job yet, so a restart does not make it wait for a long list.
+        Without the projects, what was resolved for a session would be missing in its status. Without the
+        Jobs, an attempt looks lost and a new Job looks missing. A session that is younger than this process
+        has no Job yet, so a restart does not make it wait for a long list.
         """
-        if self._parts.sources.jobs_synced:
-            return True
-        if session.created >= self._started - _CLOCK_SKEW and not session.status.attempts:
+        sources = self._parts.sources
+        young = session.created >= self._started - _CLOCK_SKEW and not session.status.attempts
+        if sources.projects_synced and (sources.jobs_synced or young):
             return True
         self._parts.come_back(session.uid, 0.1)
         return False
@@ -212,6 +217,9 @@ class Reconciler:
         if current is None or current.uid != session.uid:
             self._parts.cache.lose_session(session.uid)
             return
+        if current.status.phase.final:
+            await self._tidy(current)
+            return
         self._parts.cache.see_session(current)
         if self._parts.cache.is_stale(session.uid):
             # The refusal was not about the view's age (a rule that we break, for instance).
@@ -222,12 +230,23 @@ class Reconciler:
         """It left the watch, and no final status of ours explains it: one read tells."""
         current = await self._read(session.namespace, session.name)
         if current is not None and current.uid == session.uid:
-            # Finished by another leader, or by a write whose answer was lost; or not gone at all.
-            self._parts.cache.see_session(current)
+            if current.status.phase.final:
+                await self._tidy(current)
+            else:
+                self._parts.cache.see_session(current)  # not gone at all
             return
         await self._report_deleted(session)
         self._parts.cache.forget_session(session.uid)
         self._memory.pop(session.uid, None)
+
+    async def _tidy(self, session: Session) -> None:
+        """Finished by another leader, or by a write of ours whose answer was lost: do what follows the write.
+
+        Nothing else would: its Job may run on for hours without an event that wakes us.
+        """
+        self._parts.cache.see_session(session)
+        self._parts.expire(session)
+        await self._drive(session)
 
     async def _without_session(self, uid: str) -> None:
         """Jobs without a cached session: their session has finished, or was deleted unseen."""
@@ -240,14 +259,16 @@ class Reconciler:
         ended = parts.cache.ended(home)
         if ended is not None and ended.uid == uid and unstopped(uid, jobs, parts.cache.pods(uid)) is None:
             return  # what is left of a finished session is ending by itself
-        if not parts.sources.sessions_synced:
+        if not (parts.sources.sessions_synced and parts.sources.jobs_synced):
+            # Without its pod, a Job that is just ending by itself looks as if it ran on.
             parts.come_back(uid, 0.5)
             return
         current = await self._read(*home)
         if current is not None and current.uid == uid:
-            parts.cache.see_session(current)
             if current.status.phase.final:
-                await self._drive(current)
+                await self._tidy(current)
+            else:
+                parts.cache.see_session(current)
             return
         # Deleted while nobody looked. The owner reference takes the Job away; its tokens are voided here.
         await self._void(home, uid, SessionType.IMPLEMENTATION)

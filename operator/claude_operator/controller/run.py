@@ -126,6 +126,11 @@ class Controller:
         )
 
     @property
+    def projects_synced(self) -> bool:
+        """Every project is in the cache."""
+        return self._sweeper.projects_synced
+
+    @property
     def sessions_synced(self) -> bool:
         """Every unfinished session is in the cache."""
         return self._sweeper.sessions_synced

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_operator.controller.source import UNFINISHED
-from claude_operator.engine.views import parse_time, session_view
+from claude_operator.engine.views import parse_time, project_view, session_view
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import PROJECTS, SESSIONS
 from claude_operator.kube.request import Selection
@@ -39,6 +39,8 @@ TTL_EVERY_SECONDS: Final = 1800.0
 TTL_FIRST_SECONDS: Final = 60.0
 """A start has better things to do than to list all that ever finished."""
 _DELIVERY_SECONDS: Final = 30.0
+_PROJECTS_SECONDS: Final = 2.0
+"""Shorter: nothing is decided meanwhile, and reading the few that are missing costs little."""
 _DELIVERY_PAUSE: Final = 0.02
 _RETRY_SECONDS: Final = 10.0
 
@@ -47,12 +49,14 @@ class Sweeper:
     """Compares the cache with the cluster.
 
     Attributes:
-        sessions_synced: every unfinished session of the first list has been delivered, or was read.
+        projects_synced: every project of the first list has been delivered, or was read.
+        sessions_synced: likewise every unfinished session.
     """
 
     def __init__(
         self, *, cache: Cache, client: KubeClient, source: SessionSource, namespaces: Collection[str]
     ) -> None:
+        self.projects_synced = False
         self.sessions_synced = False
         self._cache = cache
         self._client = client
@@ -61,6 +65,7 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep, for ever."""
+        await self._until_done(self._first_projects)
         await self._until_done(self._first)
         while True:
             try:
@@ -83,6 +88,26 @@ class Sweeper:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return
+
+    async def _first_projects(self) -> None:
+        """As below, and before: they are few, and no session is decided on without its project."""
+        loop = asyncio.get_running_loop()
+        missing = [name async for name in self._list_projects()]
+        deadline = loop.time() + _PROJECTS_SECONDS
+        while loop.time() < deadline and missing:
+            missing = [name for name in missing if self._cache.project(name) is None]
+            await asyncio.sleep(_DELIVERY_PAUSE)
+        for namespace, name in missing:
+            try:
+                item = await self._client.get(PROJECTS, name, namespace=namespace)
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+                continue
+            self._cache.see_project(
+                (namespace, name), item["metadata"]["resourceVersion"], project_view(item)
+            )
+        self.projects_synced = True
 
     async def _first(self) -> None:
         """Wait until kopf has delivered what there is; read what it has not."""
@@ -138,12 +163,16 @@ class Sweeper:
                     metadata = item["metadata"]
                     yield metadata["uid"], (metadata["namespace"], metadata["name"])
 
-    async def _sweep_projects(self) -> None:
-        cached = dict(self._cache.projects())
+    async def _list_projects(self) -> AsyncIterator[Name]:
         for namespace in self._namespaces:
             async for page in self._client.pages(Selection(PROJECTS, namespace), metadata_only=True):
                 for item in page.items:
-                    cached.pop((item["metadata"]["namespace"], item["metadata"]["name"]), None)
+                    yield item["metadata"]["namespace"], item["metadata"]["name"]
+
+    async def _sweep_projects(self) -> None:
+        cached = dict(self._cache.projects())
+        async for present in self._list_projects():
+            cached.pop(present, None)
         for name, version in cached.items():
             self._cache.lose_project(name, str(version))
 

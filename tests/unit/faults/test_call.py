@@ -21,6 +21,7 @@ SESSIONS = "/apis/claude-operator.dev/v1alpha1"
         ),
         ("DELETE", f"{BATCH}/a/jobs/j?x=1", b"{}", Call("DELETE", "jobs", "a", "j")),
         ("GET", "/api/v1/pods?watch=1&x=2", b"", Call("GET", "pods", watch=True)),
+        ("GET", "/api/v1/pods?watch=true", b"", Call("GET", "pods", watch=True)),
         ("GET", "/api/v1/namespaces/a/pods?limit=1", b"", Call("GET", "pods", "a")),
         ("GET", "/api/v1/namespaces/a", b"", Call("GET", "namespaces", "", "a")),
         ("GET", "/version", b"", Call("GET", "/version")),

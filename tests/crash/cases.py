@@ -1,0 +1,124 @@
+"""Playing a scenario, once or many times with a fault in another place each time."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from typing_extensions import override
+
+from claude_operator.kube.kinds import NAMESPACES
+from tests.cluster.controlplane import ControlPlane
+from tests.crash.ending import Ending, ending, nothing_runs
+from tests.crash.nursery import Nursery
+from tests.crash.replica import Replica, all_at_rest, replica
+from tests.crash.scenarios import Play
+from tests.faults.fault import Fault, Kill, nth
+from tests.integration.controller.stage import Stage, staged
+
+LANES = 6
+"""Cases at once. They wait for the control plane and for starting processes; more would only wait longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theatre:
+    """What all cases share."""
+
+    plane: ControlPlane
+    launch: Nursery
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A stage, and one or two controllers that both lead."""
+
+    stage: Stage
+    replicas: tuple[Replica, ...]
+
+    async def play(self, play: Play) -> Ending:
+        """Start the controllers, play, and wait until nothing moves any more."""
+        await asyncio.gather(*(one.start() for one in self.replicas))
+        await play(self.stage)
+        return await self.close()
+
+    async def close(self) -> Ending:
+        """What is left."""
+        for one in self.replicas:
+            await one.api.views.release()
+        await nothing_runs(self.stage)
+        await all_at_rest(self.replicas)
+        return await ending(self.stage, self.replicas)
+
+
+@asynccontextmanager
+async def scene(theatre: Theatre, folder: Path, *, leaders: int = 1) -> AsyncIterator[Scene]:
+    """A namespace with a project; controllers not started yet."""
+    folder.mkdir(parents=True)  # noqa: ASYNC240 - instantaneous
+    async with staged(theatre.plane, folder) as stage, AsyncExitStack() as stack:
+        await stage.add_project()
+        replicas = []
+        for number in range(leaders):
+            process = stage.controller if number == 0 else stage.replica(f"{stage.namespace}-{number}")
+            home = stage.namespace
+            if number > 0:
+                # A Lease of its own, in a namespace of its own: both lead.
+                home = f"{stage.namespace}-{number}"
+                await stage.client.create(NAMESPACES, {"metadata": {"name": home}})
+            one = replica(
+                process, folder, launch=theatre.launch, gateway_url=stage.gateway.url, POD_NAMESPACE=home
+            )
+            replicas.append(await stack.enter_async_context(one))
+        yield Scene(stage, tuple(replicas))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One write in the life of a session."""
+
+    gateway: bool
+    what: str
+    number: int
+    """Among its like, from 1."""
+
+    def arm(self, one: Replica, when: Kill) -> Fault:
+        fault = Fault(when, what=self.what, times=nth(self.number))
+        (one.gateway if self.gateway else one.api).arm(fault)
+        return fault
+
+    @override
+    def __str__(self) -> str:
+        return f"{'gateway ' if self.gateway else ''}{self.what} {self.number}"
+
+
+def places(one: Replica) -> list[Place]:
+    """Every write of a run, in no particular order; of the Lease the first alone, renewals are its like."""
+    found: list[Place] = []
+    for gateway, proxy in ((False, one.api), (True, one.gateway)):
+        seen: dict[str, int] = {}
+        for passed in proxy.writes():
+            what = passed.call.what
+            seen[what] = seen.get(what, 0) + 1
+            if passed.call.resource != "leases" or not any(p.what.endswith("leases") for p in found):
+                found.append(Place(gateway, what, seen[what]))
+    return found
+
+
+Case = tuple[str, Callable[[Path], Awaitable[list[str]]]]
+"""Its name, and a function that runs it in a folder and returns what was wrong."""
+
+
+async def run_all(cases: Iterable[Case], folder: Path) -> list[str]:
+    """A few at a time; what was wrong, by case."""
+    lanes = asyncio.Semaphore(LANES)
+
+    async def run(name: str, case: Callable[[Path], Awaitable[list[str]]]) -> list[str]:
+        async with lanes:
+            try:
+                wrong = await case(folder / re.sub(r"\W+", "-", name))
+            except (AssertionError, TimeoutError) as error:
+                wrong = [str(error)]
+        return [f"{name}: {each}" for each in wrong]
+
+    return [each for wrong in await asyncio.gather(*(run(*case) for case in cases)) for each in wrong]
