@@ -9,11 +9,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
+from aiohttp import web
+
 from claude_operator.shim.core.errors import Kind, RefusedError
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from claude_operator.shim.core.scope import Scope
     from claude_operator.shim.keys import Keyring
     from claude_operator.shim.ratelimit import RateLimiter
@@ -92,6 +92,10 @@ class Door:
         except TimeoutError:
             raise TurnedAwayError(
                 408, f"Request body did not arrive within {self._settings.body_seconds:g} s"
+            ) from None
+        except web.RequestPayloadError:
+            raise TurnedAwayError(
+                400, "Request body can't be read: its Content-Encoding or its framing is broken"
             ) from None
         return b"".join(chunks)
 

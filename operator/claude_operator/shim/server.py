@@ -47,6 +47,8 @@ def application(site: Site, health: Health) -> web.Application:
 
 async def serve(site: Site, health: Health) -> web.AppRunner:
     """Listen; the caller cleans the runner up."""
+    # Broken requests would fill the log with stack traces; what our handlers do is logged by the guard.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     runner = web.AppRunner(
         application(site, health),
         access_log=None,
@@ -69,6 +71,8 @@ def _guard(site: Site) -> Middleware:
             answer = _json(error.status, {"success": False, "error": _words(error)})
             if "Allow" in error.headers:
                 answer.headers["Allow"] = error.headers["Allow"]
+        except ConnectionError:
+            raise  # the client has gone: there is nobody to answer
         except Exception:
             # The last net: the client gets the documented error, the log the reason.
             log.exception("%s %s failed", request.method, request.path)
@@ -86,6 +90,8 @@ def _finish(site: Site) -> Callable[[web.Request, web.StreamResponse], Awaitable
         if not site.settings.keep_alive:
             # A client that shares a connection pool between event loops fails on every second call else.
             response.force_close()
+            # aiohttp has settled this header before it asks us.
+            response.headers["Connection"] = "close"
 
     return finish
 

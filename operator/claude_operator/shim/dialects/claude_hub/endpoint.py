@@ -68,7 +68,7 @@ class Dialect:
         answer = _response(error.status, render.bare_failure(error.message, error.detail))
         if error.status == 401:  # noqa: PLR2004 - HTTP
             answer.headers["WWW-Authenticate"] = "Bearer"
-        if error.status in {408, 413}:
+        if error.status in {400, 408, 413}:
             # What is left of the body is not waited for.
             answer.force_close()
         return answer
