@@ -1,0 +1,77 @@
+"""One stack for all attacks that need real pods; named apart from the end-to-end tests' own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cluster.cluster import NotUpError
+from tests.cluster.files import lock
+from tests.cluster.fixtures import TEST_CLUSTER, why_no_cluster
+from tests.cluster.places import cache_dir
+from tests.e2e.namespace import Namespace
+from tests.e2e.outside import OutsideView
+from tests.e2e.watch import SessionWatch
+from tests.stack.stack import Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEPT_VARIABLE = "CLAUDE_OPERATOR_ATTACK_STACK"
+"""Names a stack to use and to leave standing, for whoever works on these tests."""
+NAME = f"{TEST_CLUSTER}-attack"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Everything up, until a session can be applied."""
+    if reason := why_no_cluster():
+        pytest.skip(reason)
+    if kept := os.environ.get(KEPT_VARIABLE):
+        yield Stack.up(kept)
+        return
+    with lock(cache_dir() / "locks" / NAME, purpose="attacks of this checkout"):
+        _remove_leftovers()
+        try:
+            yield Stack.up(NAME)
+        finally:
+            _remove_leftovers()
+
+
+def _remove_leftovers() -> None:
+    try:
+        found = Stack.find(NAME)
+    except NotUpError:
+        return
+    found.down()
+
+
+@pytest.fixture(scope="session")
+def outside(stack: Stack) -> OutsideView:
+    return OutsideView(stack.outside.state)
+
+
+@pytest.fixture(scope="session")
+def watch(stack: Stack) -> Iterator[SessionWatch]:
+    made = SessionWatch(stack.cluster.kubeconfig)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest, stack: Stack, watch: SessionWatch) -> Iterator[Namespace]:
+    """Named after the module."""
+    topic = request.module.__name__.rpartition("test_")[2].replace("_", "-")
+    made = Namespace.make(stack, watch, topic)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def owner() -> str:
+    """Of this run's repositories: a stack that is kept has those of former runs."""
+    return f"attack{secrets.token_hex(3)}"
