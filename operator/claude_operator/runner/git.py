@@ -2,7 +2,7 @@
 
 Git executes commands that configuration names (hooks, filters, helpers, monitors, transports), and the
 agent can write the configuration of its clone. The runner's calls therefore
-- start from an environment of their own, with the runner's global file and no system file;
+- start from an environment of their own, with the runner's values and no global or system file;
 - may use the transport that the forwarder speaks, and no other (`ext::` runs any command);
 - override by `-c` whatever would run a command.
 What is committed and pushed goes through a git directory of the runner's own (`shadow`), in which
@@ -65,9 +65,10 @@ class GitError(Exception):
 class Git:
     """Calls git with the runner's own configuration; `with_dir` makes one for another git directory."""
 
-    global_config: Path
-    """The file that the agent's git reads as well: identity and the way to the forwarder."""
     home: Path
+    values: tuple[tuple[str, str], ...] = ()
+    """Identity and the way to the forwarder; held here, since the agent may change the file that its own git
+    reads (`git config --global`, `git lfs install`)."""
     git_dir: Path | None = None
     work_tree: Path | None = None
     index: Path | None = None
@@ -121,14 +122,17 @@ class Git:
             # What git says is read (ls-remote) and shown: in one language.
             "LC_ALL": "C.UTF-8",
             "LANGUAGE": "C",
-            "GIT_CONFIG_GLOBAL": str(self.global_config),
+            "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_COUNT": str(len(self.values)),
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ALLOW_PROTOCOL": "http",
             "GIT_NO_LAZY_FETCH": "1",
             "GIT_OPTIONAL_LOCKS": "0",
         }
+        for index, (key, value) in enumerate(self.values):
+            found[f"GIT_CONFIG_KEY_{index}"], found[f"GIT_CONFIG_VALUE_{index}"] = key, value
         for name, path in (
             ("GIT_DIR", self.git_dir),
             ("GIT_WORK_TREE", self.work_tree),
@@ -140,12 +144,12 @@ class Git:
 
 
 async def write_global_config(path: Path, *, home: Path, values: Mapping[str, str]) -> Git:
-    """Write the global configuration and return the caller that uses it.
+    """Write the global configuration for the agent's git; the runner's caller has the same values.
 
     Raises:
         GitError: a value is none that git can store.
     """
-    git = Git(global_config=path, home=home)
+    git = Git(home=home, values=tuple(values.items()))
     for key, value in values.items():
         # By git itself: it knows how a value is quoted.
         await git.run("config", "--file", str(path), key, value, within=10)
