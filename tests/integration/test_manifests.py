@@ -24,6 +24,7 @@ from claude_operator.gateway.command import command as gateway
 from claude_operator.gateway.credentials import read
 from claude_operator.resources.project import ProjectSpec
 from claude_operator.setup.command import command as setup
+from claude_operator.shim.command import command as shim
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.waiting import wait_until
 from tests.integration.witness import Object, Witness, refused
@@ -37,6 +38,7 @@ EXAMPLES = sorted((MANIFESTS / "examples").glob("*.yaml"))
 
 CONTROLLER = "system:serviceaccount:claude-operator:claude-controller"
 GATEWAY = "system:serviceaccount:claude-operator:claude-gateway"
+SHIM = "system:serviceaccount:claude-operator:claude-shim"
 SESSION = "system:serviceaccount:default:claude-session"
 GARBAGE_SECONDS = 90.0
 """The garbage collector learns of new CRDs every 30 seconds."""
@@ -183,8 +185,8 @@ def test_the_gateways_claim_binds_to_the_volume_for_clusters_without_storage_cla
 
 def test_the_operators_pods_pass_pod_security_restricted(admin: Witness) -> None:
     """The namespace enforces it, so pods that would not pass would not exist."""
-    pods = {"app.kubernetes.io/name=claude-controller", "app.kubernetes.io/name=claude-gateway"}
-    for selector in pods:
+    for name in ("claude-controller", "claude-gateway", "claude-shim"):
+        selector = f"app.kubernetes.io/name={name}"
         wait_until(
             lambda selector=selector: bool(  # type: ignore[misc]
                 admin.core.list_namespaced_pod("claude-operator", label_selector=selector).items
@@ -204,7 +206,8 @@ def _container(workload: str) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("workload", "command"), [("claude-controller", controller), ("claude-gateway", gateway)]
+    ("workload", "command"),
+    [("claude-controller", controller), ("claude-gateway", gateway), ("claude-shim", shim)],
 )
 def test_a_process_knows_every_variable_that_its_manifest_sets(workload: str, command: click.Command) -> None:
     known = {option.envvar: option for option in command.params if isinstance(option, click.Option)}
@@ -488,6 +491,12 @@ MAY: list[tuple[str, str, str]] = [
     (GATEWAY, "create", "secrets@claude-operator"),
     *[(GATEWAY, verb, "configmaps:claude-gateway-ca@claude-operator") for verb in ("get", "patch")],
     (GATEWAY, "create", "configmaps@claude-operator"),
+    *[
+        (SHIM, verb, f"{CR}/claudesessions@default")
+        for verb in ("get", "list", "watch", "create", "patch", "delete")
+    ],
+    (SHIM, "get", f"{CR}/claudeprojects@default"),
+    (SHIM, "get", "configmaps:claude-gateway-ca@claude-operator"),
 ]
 MAY_NOT: list[tuple[str, str, str]] = [
     *[(CONTROLLER, "get", f"secrets@{namespace}") for namespace in ("default", "claude-operator")],
@@ -511,7 +520,14 @@ MAY_NOT: list[tuple[str, str, str]] = [
     (GATEWAY, "create", "batch/jobs@default"),
     (GATEWAY, "list", "pods@default"),
     (GATEWAY, "create", "pods//exec@default"),
-    *[(who, "*", "*/*@default") for who in (CONTROLLER, GATEWAY, SESSION)],
+    *[(SHIM, "get", f"secrets@{namespace}") for namespace in ("default", "claude-operator")],
+    (SHIM, "patch", f"{CR}/claudesessions//status@default"),
+    (SHIM, "patch", f"{CR}/claudeprojects@default"),
+    (SHIM, "create", "batch/jobs@default"),
+    (SHIM, "list", "pods@default"),
+    (SHIM, "create", "pods//exec@default"),
+    (SHIM, "get", "configmaps:claude-gateway-ca@default"),
+    *[(who, "*", "*/*@default") for who in (CONTROLLER, GATEWAY, SHIM, SESSION)],
     *[
         (SESSION, verb, f"{resource}@default")
         for verb in ("get", "list", "create", "delete")

@@ -1,7 +1,6 @@
 """The gateway's internal port, reached from this machine: a port-forward, a CA, a token.
 
-A port-forward works with every kind of cluster, and the gateway's certificate names 127.0.0.1. It ends when
-its pod goes, so a loop starts it again.
+The gateway's certificate names 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from claude_operator.resources.identity import GATEWAY_INTERNAL_AUDIENCE
 from claude_operator.wire.internal import RecordedEvent, SessionRecord
-from tests.cluster.ports import choose
-from tests.cluster.processes import Process
 from tests.cluster.waiting import wait_until
+from tests.stack.forward import Forward
 from tests.stack.installation import SYSTEM_NAMESPACE
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from tests.cluster.kubectl import Kubectl
 
 _TOKEN_HOURS = 24
-_LOOP = 'while :; do "$@"; sleep 0.5; done'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +34,9 @@ class GatewayAccess:
     directory: Path
 
     @property
-    def process(self) -> Process:
-        """The port-forward's loop."""
-        return Process("gateway-access", self.directory)
+    def forward(self) -> Forward:
+        """The way there."""
+        return Forward(self.directory, "gateway", "claude-gateway", 8444)
 
     @property
     def ca_file(self) -> Path:
@@ -54,11 +51,7 @@ class GatewayAccess:
     @property
     def url(self) -> str:
         """`https://127.0.0.1:<port>`."""
-        return f"https://127.0.0.1:{self._port_file.read_text()}"
-
-    @property
-    def _port_file(self) -> Path:
-        return self.directory / "gateway-port"
+        return f"https://127.0.0.1:{self.forward.port}"
 
     def up(self, kubectl: Kubectl) -> None:
         """Fetch CA and token and forward a port; an access that stands is kept."""
@@ -75,17 +68,12 @@ class GatewayAccess:
                 *("--audience", GATEWAY_INTERNAL_AUDIENCE, "--duration", f"{_TOKEN_HOURS}h"),
             ).strip()
         )
-        if not self.process.alive:
-            port = choose(["gateway"], address="127.0.0.1")["gateway"]
-            self._port_file.write_text(str(port))
-            forward = [str(kubectl.binary), "--kubeconfig", str(kubectl.kubeconfig), *in_namespace]
-            forward += ["port-forward", "--address", "127.0.0.1", "service/claude-gateway", f"{port}:8444"]
-            self.process.start(["/bin/sh", "-c", _LOOP, "gateway-access", *forward])
+        self.forward.up(kubectl)
         wait_until(self._answers, what="the gateway's internal port to answer", seconds=30, interval=0.1)
 
     def down(self) -> None:
         """Stop forwarding."""
-        self.process.stop()
+        self.forward.down()
 
     def record(self, uid: str) -> SessionRecord:
         """The gateway's record of a session."""

@@ -32,8 +32,12 @@ class Installation:
 
     kubectl: Kubectl
 
-    def up(self, images: Mapping[str, str]) -> None:
-        """Apply CRDs and manifests, and wait until both processes are ready.
+    def up(self, images: Mapping[str, str], keys: dict[str, Any]) -> None:
+        """Apply CRDs and manifests, and wait until all processes are ready.
+
+        Args:
+            images: references of the images `operator` and `session`.
+            keys: the Secret with the keys of the shim, which waits for one.
 
         Raises:
             KubectlError: something was refused, or did not become ready within 3 minutes.
@@ -44,10 +48,17 @@ class Installation:
                 *("wait", "--for=condition=Established", "--timeout=60s", "crd"),
                 *("claudesessions.claude-operator.dev", "claudeprojects.claude-operator.dev"),
             )
-            manifest = yaml.safe_dump_all(render(REPOSITORY / "manifests" / "install.yaml", images))
-            self._apply("-f", "-", stdin=manifest)
-        with step("waiting for gateway and controller"):
-            for workload in ("statefulset/claude-gateway", "deployment/claude-controller"):
+            objects = list(render(REPOSITORY / "manifests" / "install.yaml", images))
+            # Before the shim: kubelet takes up to a minute to bring a Secret that comes later.
+            first = [one for one in objects if one["kind"] == "Namespace"]
+            self._apply("-f", "-", stdin=yaml.safe_dump_all([*first, keys]))
+            self._apply("-f", "-", stdin=yaml.safe_dump_all(objects))
+        with step("waiting for gateway, controller and shim"):
+            for workload in (
+                "statefulset/claude-gateway",
+                "deployment/claude-controller",
+                "deployment/claude-shim",
+            ):
                 self.kubectl.run(
                     *("rollout", "status", workload, "-n", SYSTEM_NAMESPACE, "--timeout=180s"), seconds=190
                 )

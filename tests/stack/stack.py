@@ -17,6 +17,7 @@ from tests.stack import tenant
 from tests.stack.access import GatewayAccess
 from tests.stack.installation import Installation
 from tests.stack.outside import Outside
+from tests.stack.shim import ShimAccess
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,9 +36,10 @@ class Stack:
         images = provide_all(stack.cluster.provider)
         with step("starting the model and git servers"):
             stack.outside.up(stack.cluster.host_address)
-        stack.installation.up(images)
+        stack.installation.up(images, stack.shim.keys())
         stack.prepare(namespace)
         stack.gateway.up(stack.cluster.kubectl)
+        stack.shim.up(stack.cluster.kubectl)
         stack._contribute()
         return stack
 
@@ -61,6 +63,11 @@ class Stack:
         return GatewayAccess(self._directory / "access")
 
     @property
+    def shim(self) -> ShimAccess:
+        """The HTTP APIs."""
+        return ShimAccess(self._directory / "access")
+
+    @property
     def installation(self) -> Installation:
         """The operator in the cluster."""
         return Installation(self.cluster.kubectl)
@@ -76,6 +83,7 @@ class Stack:
 
     def down(self) -> None:
         """Stop what stands beside the cluster, then the cluster; or the operator in one that is not ours."""
+        self.shim.down()
         self.gateway.down()
         if self.cluster.kind == "existing":
             self.installation.down(tenant.objects(self.outside.state))
@@ -96,5 +104,7 @@ class Stack:
                 "GATEWAY_URL": self.gateway.url,
                 "GATEWAY_CA_FILE": str(self.gateway.ca_file),
                 "GATEWAY_TOKEN_FILE": str(self.gateway.token_file),
+                "SHIM_URL": self.shim.url,
+                "SHIM_SECRET_FILE": str(self.shim.secret_file),
             },
         )
