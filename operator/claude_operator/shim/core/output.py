@@ -178,6 +178,9 @@ class Collector:
         if path is None or (path not in self._files and len(self._files) >= _MOST_ARTIFACTS):
             return
         file = self._files.setdefault(path, _File(content=None))
+        original = result.get("originalFile")
+        if file.content is None and isinstance(original, str) and not _CUT.search(original):
+            file.content = original
         file.content = _content_after(tool, given, file.content)
         added, removed = _changed_lines(tool, given, result)
         file.added += added
