@@ -55,6 +55,10 @@ test: lint ## Every check and every test that this machine can run
 test-unit: lint ## The tests that need nothing but Python
 	@$(PY) -m pytest tests/unit
 
+.PHONY: test-schema
+test-schema: .venv/.synced ## 10,000 generated requests against the OpenAPI document that the shim serves
+	@SCHEMA_CASES=10000 $(PY) -m pytest -rP tests/integration/shim/test_schema.py
+
 .PHONY: lint
 lint: .venv/.synced ## Format, lint, types, layers, generated files
 	@.venv/bin/ruff format --check --quiet .
