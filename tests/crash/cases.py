@@ -40,6 +40,9 @@ class Scene:
     async def play(self, play: Play) -> Ending:
         """Start the controllers, play, and wait until nothing moves any more."""
         await asyncio.gather(*(one.start() for one in self.replicas))
+        if len(self.replicas) > 1:
+            # Of two, the one that starts later would have seen more than the other by its first list.
+            await all_at_rest(self.replicas)
         await play(self.stage)
         return await self.close()
 
@@ -59,8 +62,9 @@ async def scene(theatre: Theatre, folder: Path, *, leaders: int = 1) -> AsyncIte
     async with staged(theatre.plane, folder) as stage, AsyncExitStack() as stack:
         await stage.add_project()
         replicas = []
-        for number in range(leaders):
-            process = stage.controller if number == 0 else stage.replica(f"{stage.namespace}-{number}")
+        # All of them before the first one's way leads through its proxies.
+        processes = [stage.controller, *(stage.replica(f"{stage.namespace}-{n}") for n in range(1, leaders))]
+        for number, process in enumerate(processes):
             home = stage.namespace
             if number > 0:
                 # A Lease of its own, in a namespace of its own: both lead.

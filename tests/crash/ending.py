@@ -17,7 +17,7 @@ _PASSING = frozenset(
 _MOST_ATTEMPTS = 5
 _WAITS = ("Waiting WaitingForDependencies", "Starting Starting")
 """Written when they last: over 2 s and 10 s. On a slow machine that may be so, or be so once more."""
-_STATUS = "PATCH claudesessions/status"
+STATUS = "PATCH claudesessions/status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ async def ending(stage: Stage, replicas: Iterable[Replica]) -> Ending:
                 return value
 
     steps = sum((one.steps() for one in replicas), Counter())
-    steps[_STATUS] -= _waits(stage)
+    steps[STATUS] -= _waits(stage)
     return Ending(
         statuses={name: plain(versions[-1]["status"]) for name, versions in stage.sessions.versions.items()},
         ways={name: _way(versions) for name, versions in stage.sessions.versions.items()},

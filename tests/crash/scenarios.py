@@ -99,6 +99,7 @@ async def retried_after_its_job_was_deleted(stage: Stage) -> None:
 async def deleted_while_running(stage: Stage) -> None:
     uid = await stage.apply("one")
     pod = await running(stage, "one", uid)
+    stage.gateway.saw(uid, namespace=stage.namespace, name="one")
     await stage.delete("one")
     await stage.pods.gone(pod["metadata"]["name"])
     await stage.until_outcome(uid, "Deleted")

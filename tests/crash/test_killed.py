@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash import scenarios
 from tests.crash.cases import Case, Place, Theatre, places, run_all, scene
-from tests.crash.ending import Ending
+from tests.crash.ending import STATUS, Ending
 from tests.crash.scenarios import Play
 from tests.faults.fault import Kill
 
@@ -20,7 +20,9 @@ def killed(theatre: Theatre, play: Play, place: Place, when: Kill, expected: End
             fault = place.arm(replica, when)
             found = await one.play(play)
             wrong = expected.differences(found, but=scenarios.RACES.get(play, ()))
-            if len(fault.struck) != 1 or replica.deaths != 1:
+            # Waits are written when they last, which differs from run to run: so does how many writes there are.
+            certain = place.what != STATUS or place.number <= expected.steps[STATUS]
+            if certain and (len(fault.struck) != 1 or replica.deaths != 1):
                 wrong.append(f"struck {fault.struck}, {replica.deaths} deaths: this place was never reached")
             return wrong
 

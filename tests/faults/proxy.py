@@ -37,6 +37,8 @@ class Passed:
     status: int = 0
     """The server's answer; 0: it was not asked, or did not answer."""
     deed: Deed | None = None
+    answered_at: float = 0.0
+    """On the loop's clock, which all proxies of a test share."""
 
     @property
     def done(self) -> bool:
@@ -181,7 +183,7 @@ class FaultProxy:
         except (aiohttp.ClientError, OSError):
             # The server is away or went away: so it looks to the client, too.
             return _cut(request)
-        passed.status = answer.status
+        passed.status, passed.answered_at = answer.status, asyncio.get_running_loop().time()
         if passed.deed is Kill.AFTER:
             return await self._die(request)
         if passed.deed is Drop.AFTER:

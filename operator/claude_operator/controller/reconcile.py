@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from claude_operator.controller.act import Creation
 from claude_operator.controller.memory import Memory
 from claude_operator.controller.queue import Again
-from claude_operator.engine.attempt import unstopped
+from claude_operator.engine.attempt import next_attempt, open_attempt, unstopped
 from claude_operator.engine.decide import decide
-from claude_operator.engine.decision import CloseAttempt
+from claude_operator.engine.decision import CloseAttempt, ReportOutcome
 from claude_operator.engine.views import format_time, session_view
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
@@ -149,10 +149,14 @@ class Reconciler:
         raise Again(f"{session.namespace}/{session.name}: no rest after {MAX_STEPS} decisions")
 
     async def _finds_job(self, observed: Observed, decision: Decision, memory: Memory) -> bool:
-        """Before an attempt is closed whose Job is not in the cache: whether it exists after all."""
-        if not isinstance(decision.ask, CloseAttempt):
-            return False
-        number = decision.ask.number
+        """Before an attempt is given up, or a session ends without one: whether its Job exists after all."""
+        match decision.ask:
+            case CloseAttempt(number):
+                pass
+            case ReportOutcome() if open_attempt(observed) is None and not observed.job_conflict:
+                number = next_attempt(observed)
+            case _:
+                return False
         if memory.lost >= number or any(job.attempt == number for job in observed.jobs):
             return False
         if await self._parts.actor.look_for_job(observed.session, number):
@@ -271,7 +275,7 @@ class Reconciler:
                 parts.cache.see_session(current)
             return
         # Deleted while nobody looked. The owner reference takes the Job away; its tokens are voided here.
-        await self._void(home, uid, SessionType.IMPLEMENTATION)
+        await self.void(home, uid, SessionType.IMPLEMENTATION)
         parts.cache.forget_session(uid)
 
     async def _read(self, namespace: str, name: str) -> Session | None:
@@ -284,9 +288,9 @@ class Reconciler:
 
     async def _report_deleted(self, session: Session) -> None:
         kind = session.intent.type if session.intent is not None else SessionType.IMPLEMENTATION
-        await self._void((session.namespace, session.name), session.uid, kind)
+        await self.void((session.namespace, session.name), session.uid, kind)
 
-    async def _void(self, name: tuple[str, str], uid: str, kind: SessionType) -> None:
+    async def void(self, name: tuple[str, str], uid: str, kind: SessionType) -> None:
         """A session was deleted unfinished: nothing of it may run or push any more."""
         outcome = Outcome(
             namespace=name[0],

@@ -20,6 +20,7 @@ from claude_operator.controller.act import Actor
 from claude_operator.controller.cache import Cache
 from claude_operator.controller.informer import ChildInformer
 from claude_operator.controller.observe import Observer
+from claude_operator.controller.orphans import Orphans
 from claude_operator.controller.queue import WorkQueue
 from claude_operator.controller.reconcile import Parts, Reconciler
 from claude_operator.controller.settings import LEASE_NAME
@@ -115,6 +116,13 @@ class Controller:
                 expire=self._reaper.expire,
             )
         )
+        self._orphans = Orphans(
+            cache=self.cache,
+            client=client,
+            gateway=gateway,
+            namespaces=namespaces,
+            void=self._reconciler.void,
+        )
         self.vitals = health.Vitals(
             client=client,
             lease=self.lease,
@@ -166,6 +174,7 @@ class Controller:
                 "queue": self.queue.run(self._reconciler, workers=self._settings.workers),
                 "sweep": self._sweeper.run(),
                 "time to live": self._reaper.run(),
+                "orphans": self._orphans_once_synced(),
                 "events": self._recorder.run(),
                 "memory": self._freeze_what_stays(),
             }
@@ -177,6 +186,11 @@ class Controller:
     async def _lead(self) -> None:
         await self.lease.hold()
         raise LeadershipLostError(f"the Lease {LEASE_NAME} was lost to {self.lease.holder or 'nobody'}")
+
+    async def _orphans_once_synced(self) -> None:
+        while not self.sessions_synced:  # noqa: ASYNC110 - two parties, and no hurry
+            await asyncio.sleep(_SYNC_PAUSE)
+        await self._orphans.run()
 
     async def _freeze_what_stays(self) -> None:
         """Modules and the first list are never garbage: no collection need look at them again."""

@@ -72,6 +72,11 @@ def open_attempt(observed: Observed) -> OpenAttempt | None:
     return OpenAttempt(number=number, job=job, pod=pod, recorded=entry)
 
 
+def next_attempt(observed: Observed) -> int:
+    """The number of the attempt that would be started now, when none is open."""
+    return max((each.number for each in observed.session.status.attempts), default=0) + 1
+
+
 def unstopped(owner_uid: str, jobs: Iterable[Job], pods: Iterable[Pod]) -> Job | None:
     """A Job of this session that nobody has ended or deleted, and whose pod may still run; None without one.
 

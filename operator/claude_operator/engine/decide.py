@@ -313,7 +313,7 @@ def _wait_for_retry(situation: Situation) -> Decision | None:
 def _start(situation: Situation) -> Decision:
     observed = situation.observed
     session = observed.session
-    number = max((each.number for each in session.status.attempts), default=0) + 1
+    number = attempts.next_attempt(observed)
     plan = JobPlan(attempt=number, name=job_name(session.name, session.uid, number))
     if observed.job_conflict:
         message = (

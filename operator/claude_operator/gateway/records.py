@@ -10,7 +10,14 @@ from claude_operator.gateway.model.accounts import of_row
 from claude_operator.gateway.model.usage import Spent
 from claude_operator.gateway.store import tables
 from claude_operator.resources.session import ArtifactStatus, PullRequestStatus
-from claude_operator.wire.internal import AttemptRecord, Outcome, Published, SessionRecord
+from claude_operator.wire.internal import (
+    AttemptRecord,
+    KnownSession,
+    Outcome,
+    Published,
+    SessionRecord,
+    UnfinishedSessions,
+)
 from claude_operator.wire.session import RunResult
 
 if TYPE_CHECKING:
@@ -67,6 +74,19 @@ def session_record(connection: Connection, uid: str) -> SessionRecord | None:
         cancel_requested=row.cancel_requested_at is not None,
         last_event=row.last_event,
         has_checkpoint=kept is not None,
+    )
+
+
+def unfinished(connection: Connection) -> UnfinishedSessions:
+    """The sessions without an outcome."""
+    sessions, outcomes = tables.sessions, tables.outcomes
+    rows = connection.execute(
+        select(sessions.c.uid, sessions.c.namespace, sessions.c.name)
+        .outerjoin(outcomes, outcomes.c.uid == sessions.c.uid)
+        .where(outcomes.c.uid.is_(None))
+    )
+    return UnfinishedSessions(
+        sessions=[KnownSession(uid=row.uid, namespace=row.namespace, name=row.name) for row in rows]
     )
 
 

@@ -22,9 +22,11 @@ from claude_operator.wire.internal import (
     CancelRequest,
     CloseRequest,
     InboxPost,
+    KnownSession,
     Outcome,
     RecordedEvent,
     SessionRecord,
+    UnfinishedSessions,
 )
 
 if TYPE_CHECKING:
@@ -106,6 +108,15 @@ class Gateway:
         """
         path = f"{OUTCOMES_PATH}/{quote(namespace, safe='')}/{quote(name, safe='')}"
         return await self._ask(Request("GET", path), Outcome)
+
+    async def unfinished(self) -> list[KnownSession]:
+        """The sessions that the gateway knows, and whose end nobody has reported to it.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        answer = await self._ask(Request("GET", SESSIONS_PATH), UnfinishedSessions)
+        return _owed(answer, SESSIONS_PATH).sessions
 
     async def record(self, uid: str) -> SessionRecord | None:
         """What is on record of a session; None: nothing is, no pod of it has ever claimed.

@@ -5,6 +5,7 @@ Every request carries a service-account token of the audience `claude-gateway-in
 
 | request | body | answer |
 |---|---|---|
+| GET …/sessions | - | 200 UnfinishedSessions: those without an outcome |
 | GET …/sessions/{uid} | - | 200 SessionRecord; 404 when nothing is known of that uid |
 | POST …/sessions/{uid}/attempts/{n}/close | CloseRequest | 200 SessionRecord: fenced, its numbers final |
 | POST …/sessions/{uid}/cancel | CancelRequest | 204: no model from now on, no push after the grace |
@@ -75,6 +76,20 @@ class SessionRecord(Message):
     last_event: int = 0
     """Sequence number of the last event."""
     has_checkpoint: bool = False
+
+
+class KnownSession(Message):
+    """A session by its names."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+class UnfinishedSessions(Message):
+    """Sessions that have claimed or been closed, and whose end nobody has reported yet."""
+
+    sessions: list[KnownSession]
 
 
 class CloseRequest(Message):

@@ -14,9 +14,11 @@ from claude_operator.wire.internal import (
     AttemptRecord,
     CancelRequest,
     CloseRequest,
+    KnownSession,
     Outcome,
     Published,
     SessionRecord,
+    UnfinishedSessions,
 )
 from claude_operator.wire.message import Message
 
@@ -59,6 +61,7 @@ class StandInGateway:
         application = web.Application(middlewares=[self._authenticate])
         application.add_routes(
             [
+                web.get(SESSIONS_PATH, self._unfinished),
                 web.post(f"{SESSIONS_PATH}/{{uid}}/attempts/{{number}}/close", self._close),
                 web.post(f"{SESSIONS_PATH}/{{uid}}/cancel", self._cancel),
                 web.put(f"{SESSIONS_PATH}/{{uid}}/outcome", self._put_outcome),
@@ -93,6 +96,14 @@ class StandInGateway:
             self.refused.append(request.path)
             return web.json_response({"reason": "Unauthorized", "message": "no token"}, status=401)
         return await handler(request)
+
+    async def _unfinished(self, _: web.Request) -> web.Response:
+        known = [
+            KnownSession(uid=uid, namespace=each.namespace, name=each.name)
+            for uid, each in self.records.items()
+            if uid not in self.outcomes
+        ]
+        return _answer(UnfinishedSessions(sessions=known))
 
     async def _close(self, request: web.Request) -> web.Response:
         uid, number = request.match_info["uid"], int(request.match_info["number"])

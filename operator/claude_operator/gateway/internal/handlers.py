@@ -54,6 +54,7 @@ class InternalPort:
         """Where they are."""
         session = f"{wire.SESSIONS_PATH}/{{uid}}"
         return [
+            web.get(wire.SESSIONS_PATH, self._unfinished),
             web.get(session, self._record),
             web.post(f"{session}/attempts/{{number}}/close", self._close),
             web.post(f"{session}/cancel", self._cancel),
@@ -81,6 +82,10 @@ class InternalPort:
             return
         told = {"message": f"{request.method} {request.path[:200]}: the internal port is not for pods"}
         self.journal.note_of(live, "internal_refused", told)
+
+    async def _unfinished(self, request: web.Request) -> web.Response:
+        await self._caller(request)
+        return message_response(await self.store.read(records.unfinished))
 
     async def _record(self, request: web.Request) -> web.Response:
         await self._caller(request)
