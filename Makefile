@@ -55,6 +55,14 @@ test: lint ## Every check and every test that this machine can run
 test-unit: lint ## The tests that need nothing but Python
 	@$(PY) -m pytest tests/unit
 
+.PHONY: test-crash
+test-crash: .venv/.synced ## Exactly once: the controller killed before and after every single call (minutes)
+	@$(PY) -m pytest tests/crash
+
+.PHONY: test-attack
+test-attack: .venv/.synced ## Hostile pods, repositories and people; each attack shown to work undefended (minutes)
+	@$(PY) -m pytest tests/attack
+
 .PHONY: test-schema
 test-schema: .venv/.synced ## 10,000 generated requests against the OpenAPI document that the shim serves
 	@SCHEMA_CASES=10000 $(PY) -m pytest -rP tests/integration/shim/test_schema.py
