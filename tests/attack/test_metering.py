@@ -178,3 +178,27 @@ async def test_what_is_billed_is_what_the_model_sent_over_a_mixed_day(world: Wor
     assert usage["inputTokens"] == sum(one.input_tokens for one in usages)
     assert usage["outputTokens"] == sum(one.output_tokens for one in usages)
     assert usage["cacheReadInputTokens"] == sum(one.cache_read_input_tokens for one in usages)
+
+
+async def test_what_was_asked_when_the_disk_became_full_is_paid_later(world: World) -> None:
+    session, pod, _ = await world.claimed()
+    store = world.gateway.store
+    assert (await send(world, pod, request()))[0] == 200
+    # The first write that fails is the reservation's, while the model is asked beside it. (SQLite's answer for
+    # a table that is gone is of the same kind as for a disk that is full.)
+    await store.write(
+        lambda connection: connection.exec_driver_sql("ALTER TABLE reservations RENAME TO away")
+    )
+
+    assert (await send(world, pod, request(max_tokens=123)))[0] == 503
+    assert store.failing
+    assert (await send(world, pod, request(max_tokens=123)))[0] == 503
+    asked = world.model.totals.total["answered"]
+    await store.write(
+        lambda connection: connection.exec_driver_sql("ALTER TABLE away RENAME TO reservations")
+    )
+
+    assert asked == 2, "once it is known nothing is asked any more"
+    usage = await settled(world, session, turns=2)
+    assert (usage["turns"], usage["estimated"]) == (1, True)
+    assert usage["outputTokens"] == 20 + 123

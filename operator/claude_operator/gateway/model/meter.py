@@ -23,7 +23,9 @@ from claude_operator.gateway.model.usage import NANO_PER_USD, Spent
 from claude_operator.resources.lifecycle import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
 
     from claude_operator.gateway.live import Grant
     from claude_operator.gateway.scope import Caps
@@ -64,6 +66,7 @@ class Meter:
         self._budgets: dict[tuple[str, str], _Budget] = {}
         self._changed = asyncio.Event()
         self._closing = False
+        self._late: set[asyncio.Task[None]] = set()
 
     async def recover(self) -> None:
         """At start: book what a crash has cut off."""
@@ -146,6 +149,24 @@ class Meter:
         """
         await self._store.write(lambda connection: accounts.reserve(connection, reservation))
 
+    @property
+    def failing(self) -> bool:
+        """Whether reservations can't be put on disk now."""
+        return self._store.failing
+
+    def book_unrecorded(self, reservation: Reservation) -> None:
+        """The model was asked, and then the reservation could not be put on disk: booked once it can be."""
+        spent, day = reservation.whole(), _today()
+        self._book(reservation, spent)
+
+        def write(connection: Connection) -> None:
+            accounts.reserve(connection, reservation)
+            accounts.settle(connection, reservation, spent, day)
+
+        task = asyncio.create_task(self._until_written(write, reservation.session_uid))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
     def release(self, reservation: Reservation) -> None:
         """The request came to nothing: nothing is booked."""
         self._book(reservation, Spent())
@@ -157,14 +178,17 @@ class Meter:
         """Book what a request has used; the memory at once, the database until it succeeds."""
         self._book(reservation, spent)
         day = _today()
+        await self._until_written(
+            lambda connection: accounts.settle(connection, reservation, spent, day), reservation.session_uid
+        )
+
+    async def _until_written(self, write: Callable[[Connection], None], session_uid: str) -> None:
         while True:
             try:
-                await self._store.write(
-                    lambda connection: accounts.settle(connection, reservation, spent, day)
-                )
+                await self._store.write(write)
             except StoreUnavailableError as error:
-                # Given up only at the process's end: the reservation on disk is booked at the next start.
-                _log.warning("usage of session %s is not written yet: %s", reservation.session_uid, error)
+                # Given up only at the process's end: a reservation on disk is booked at the next start.
+                _log.warning("usage of session %s is not written yet: %s", session_uid, error)
                 if self._closing:
                     return
                 await asyncio.sleep(_RETRY_SECONDS)

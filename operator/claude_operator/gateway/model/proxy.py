@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from claude_operator.gateway.credentials import CredentialError
-from claude_operator.gateway.errors import Refusal
+from claude_operator.gateway.errors import Refusal, StoreUnavailableError
 from claude_operator.gateway.model import allow
 from claude_operator.gateway.model.exchange import Exchange
 from claude_operator.gateway.model.fault import error_body, explain, response_headers
@@ -175,8 +175,15 @@ class ModelProxy:
         # The close of the attempt waits for it: what the model has sent by then is in the final numbers.
         live.under_way.add(task)
         try:
+            if self._meter.failing:
+                await recorded  # nothing is asked of the model that can't be put on record
             answer = await self._send(request, live, call)
-            await recorded
+            try:
+                await recorded
+            except StoreUnavailableError:
+                billed = True
+                self._meter.book_unrecorded(call.reservation)
+                raise
             scrub = Scrubber(call.credential.traces())
             if answer.status != _OK:
                 return await self._fail(live, answer, call.credential, scrub)

@@ -53,6 +53,8 @@ class Store:
         self._engine = _engine(url)
         self._queue: asyncio.Queue[_Write[Any] | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        self.failing = False
+        """The last commit did not succeed: whoever can wait for the next one should."""
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
 
@@ -146,8 +148,10 @@ class Store:
             results = await asyncio.get_running_loop().run_in_executor(
                 self._writer, self._transact, lambda connection: _each(connection, operations)
             )
+            self.failing = False
         except Exception as error:  # noqa: BLE001 - delivered to every waiting caller; the writer must live on
             results = [error] * len(batch)
+            self.failing = True
         for write, result in zip(batch, results, strict=True):
             if write.done.done():
                 continue  # its caller was cancelled
