@@ -144,7 +144,9 @@ class Session:
     def execute(self, program: str, stdin: str = "") -> str:
         """Run a Python program in its container."""
         return self.kubectl(
-            "exec", "-i", self.pod(), "-c", "session", "--", "/usr/bin/python3", "-c", program, stdin=stdin
+            *("exec", "-i", self.pod(), "-c", "session", "--", "/usr/bin/python3", "-c", program),
+            stdin=stdin,
+            seconds=180,
         )
 
     def logs(self) -> str:

@@ -49,53 +49,53 @@ print(subprocess.run(
 """
 
 SEARCH = """
-import json, os, re, sys
+import json, os, sys
 
 needles = [needle.encode() for needle in json.load(sys.stdin)]
-pattern = re.compile(b"|".join(re.escape(needle) for needle in needles))
-hits, looked = {}, {"files": 0, "processes": 0, "memory": 0}
+longest = max(map(len, needles))
+hits = {}
 
 def look(place, data):
-    for found in set(pattern.findall(data)):
-        hits.setdefault(found.decode(), []).append(place)
+    for needle in needles:
+        if needle in data:
+            hits.setdefault(needle.decode(), []).append(place)
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            look(path, file.read())
+    except OSError:
+        pass
+
+def regions(pid):
+    # Those that can be written and have pages: what is only reserved can be gigabytes.
+    with open(f"/proc/{pid}/smaps") as lines:
+        for line in lines:
+            name, *rest = line.split()
+            if not name.endswith(":"):
+                span, rights = name, rest[0]
+            elif name == "Rss:" and rest[0] != "0" and rights.startswith("rw"):
+                yield [int(part, 16) for part in span.split("-")]
 
 for folder, folders, names in os.walk("/"):
     if folder == "/":
         folders[:] = [name for name in folders if name not in ("proc", "sys", "dev")]
     for name in names:
-        try:
-            with open(os.path.join(folder, name), "rb") as file:
-                look(file.name, file.read())
-            looked["files"] += 1
-        except OSError:
-            pass
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    if int(pid) == os.getpid():
+        read(os.path.join(folder, name))
+for pid in os.listdir("/proc"):
+    if not pid.isdigit() or int(pid) == os.getpid():
         continue
-    for kind in ("environ", "cmdline"):
-        try:
-            with open(f"/proc/{pid}/{kind}", "rb") as file:
-                look(file.name, file.read())
-            looked["processes"] += 1
-        except OSError:
-            pass
+    read(f"/proc/{pid}/environ")
+    read(f"/proc/{pid}/cmdline")
     try:
-        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-            for line in maps:
-                span, rights, *rest = line.split()
-                if not rights.startswith("rw"):
-                    continue
-                start, end = (int(part, 16) for part in span.split("-"))
-                for at in range(start, end, 1 << 26):
-                    try:
-                        memory.seek(at)
-                        look(memory.name, memory.read(min(1 << 26, end - at)))
-                        looked["memory"] += 1
-                    except (OSError, OverflowError, ValueError):
-                        break
-    except OSError:
+        with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for start, end in regions(pid):
+                for at in range(start, end, 1 << 24):
+                    memory.seek(at)
+                    look(memory.name, memory.read(min((1 << 24) + longest, end - at)))
+    except (OSError, OverflowError):
         pass
-print(json.dumps({"hits": hits, "looked": looked}))
+print(json.dumps(hits))
 """
 
 
@@ -140,10 +140,10 @@ def session(namespace: Namespace, outside: OutsideView, main: str) -> Iterator[S
 
 
 @pytest.fixture(scope="module")
-def witnessed(session: Session, secrets: list[str]) -> dict[str, dict[str, list[str]]]:
-    """What the search in the running pod has found."""
+def witnessed(session: Session, secrets: list[str]) -> dict[str, list[str]]:
+    """What the search in the running pod has found, and where."""
     session.paused()
-    found: dict[str, dict[str, list[str]]] = json.loads(
+    found: dict[str, list[str]] = json.loads(
         session.execute(SEARCH, stdin=json.dumps([*secrets, session.script]))
     )
     return found
@@ -157,10 +157,8 @@ def finished(session: Session, witnessed: object) -> Session:
     return session
 
 
-def test_the_running_pod_holds_no_credential(
-    session: Session, witnessed: dict[str, dict[str, list[str]]]
-) -> None:
-    hits = witnessed["hits"]
+def test_the_running_pod_holds_no_credential(session: Session, witnessed: dict[str, list[str]]) -> None:
+    hits = dict(witnessed)
     seen = hits.pop(session.script, [])
 
     # The search does find: the name of the script, which the prompt holds, in files and in memory.
