@@ -5,9 +5,11 @@ CI runs a share; `make test-schema` runs 10,000 cases.
 
 import asyncio
 import os
+import threading
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 import pytest
 import schemathesis
@@ -26,21 +28,39 @@ from tests.integration.shim.stage import Stage, staged
 
 pytestmark = pytest.mark.controlplane
 
+T = TypeVar("T")
 CASES = int(os.environ.get("SCHEMA_CASES", "200"))
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 @pytest.fixture(scope="module")
 def served(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A shim that runs while tests are not coroutines."""
-    with asyncio.Runner() as runner:
-        context = staged(control_plane, tmp_path_factory.mktemp("schema"))
-        stage = runner.run(context.__aenter__())
+    """A shim, and in a thread the record that it asks: these tests are no coroutines."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def run(work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout=60)
+
+    async def enter(context: AbstractAsyncContextManager[Stage]) -> Stage:
+        return await context.__aenter__()
+
+    async def leave(context: AbstractAsyncContextManager[Stage]) -> None:
+        await context.__aexit__(None, None, None)
+
+    context = staged(control_plane, tmp_path_factory.mktemp("schema"))
+    try:
+        stage = run(enter(context))
         try:
-            runner.run(stage.shim.start(CLAUDE_SHIM_RATE_LIMIT="0"))
+            run(stage.shim.start(CLAUDE_SHIM_RATE_LIMIT="0"))
             yield stage
         finally:
-            runner.run(context.__aexit__(None, None, None))
+            run(leave(context))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @pytest.mark.timeout(3600)
