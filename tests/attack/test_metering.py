@@ -184,8 +184,8 @@ async def test_what_was_asked_when_the_disk_became_full_is_paid_later(world: Wor
     session, pod, _ = await world.claimed()
     store = world.gateway.store
     assert (await send(world, pod, request()))[0] == 200
-    # The first write that fails is the reservation's, while the model is asked beside it. (SQLite's answer for
-    # a table that is gone is of the same kind as for a disk that is full.)
+    # The first write that fails is the reservation's, while the model is asked beside it. (What SQLite says
+    # of a table that is gone is of the same kind as of a disk that is full.)
     await store.write(
         lambda connection: connection.exec_driver_sql("ALTER TABLE reservations RENAME TO away")
     )
