@@ -13,7 +13,7 @@ from claude_operator.kube.kinds import NAMESPACES
 from tests.cluster.controlplane import ControlPlane
 from tests.crash.ending import Ending, ending, nothing_runs
 from tests.crash.nursery import Nursery
-from tests.crash.replica import Replica, all_at_rest, replica
+from tests.crash.replica import GatewayAddress, Replica, all_at_rest, replica
 from tests.crash.scenarios import Play
 from tests.faults.fault import Fault, Kill, nth
 from tests.integration.controller.stage import Stage, staged
@@ -71,7 +71,11 @@ async def scene(theatre: Theatre, folder: Path, *, leaders: int = 1) -> AsyncIte
                 home = f"{stage.namespace}-{number}"
                 await stage.client.create(NAMESPACES, {"metadata": {"name": home}})
             one = replica(
-                process, folder, launch=theatre.launch, gateway_url=stage.gateway.url, POD_NAMESPACE=home
+                process,
+                folder,
+                launch=theatre.launch,
+                gateway=GatewayAddress(stage.gateway.url),
+                POD_NAMESPACE=home,
             )
             replicas.append(await stack.enter_async_context(one))
         yield Scene(stage, tuple(replicas))

@@ -12,7 +12,10 @@ from tests.integration.controller.history import Object, ready
 from tests.integration.controller.stage import Stage
 
 _PASSING = frozenset(
-    {"lastTransitionTime", "startTime", "completionTime", "finished_at", "pod", "uid", "namespace"}
+    {
+        *("lastTransitionTime", "startTime", "completionTime", "finished_at"),
+        *("pod", "uid", "namespace", "claudeSessionId"),
+    }
 )
 _MOST_ATTEMPTS = 5
 _WAITS = ("Waiting WaitingForDependencies", "Starting Starting")
@@ -45,6 +48,23 @@ class Ending:
             if field.name not in but
             for difference in _differ(field.name, getattr(self, field.name), getattr(other, field.name))
         ]
+
+
+def contradictions(found: Ending) -> list[str]:
+    """Where status, Jobs and the gateway's record don't tell the same story; empty when they do."""
+    wrong = [f"{count} Jobs were made as {name}" for name, count in found.jobs.items() if count != 1]
+    for name, status in found.statuses.items():
+        told = found.outcomes.get(name, {}).get("phase")
+        if told != status["phase"] and told != "Deleted":
+            wrong.append(f"{name} is {status['phase']}, the gateway was told {told}")
+        attempts = {each["number"] for each in status.get("attempts", ())}
+        made = {int(job.rpartition("/")[2]) for job in found.jobs if job.startswith(f"{name}/")}
+        if attempts != made:
+            wrong.append(f"{name} had attempts {attempts}, but Jobs {made}")
+        unclosed = {number for number in attempts if (name, number) not in found.closed}
+        if unclosed and told != "Deleted":
+            wrong.append(f"{name}: its attempts {unclosed} were never closed")
+    return wrong
 
 
 def _differ(where: str, expected: Any, found: Any) -> Iterator[str]:

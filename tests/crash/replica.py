@@ -1,6 +1,7 @@
 """A controller process behind two fault proxies, started again whenever it dies, as the kubelet does."""
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -8,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.crash.nursery import Nursery
-from tests.faults.call import gateway
+from tests.faults.call import gateway as gateway_call
 from tests.faults.proxy import FaultProxy
 from tests.integration.controller.process import ControllerProcess
 
 BOOKKEEPING = ("leases", "events")
 """Resources whose writes are no step of a session, and depend on time."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAddress:
+    """Of its internal port."""
+
+    url: str
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(slots=True)
@@ -59,11 +68,19 @@ class Replica:
 
 @asynccontextmanager
 async def replica(
-    process: ControllerProcess, folder: Path, *, launch: Nursery, gateway_url: str, **environment: str
+    process: ControllerProcess,
+    folder: Path,
+    *,
+    launch: Nursery,
+    gateway: GatewayAddress,
+    **environment: str,
 ) -> AsyncIterator[Replica]:
     """Put proxies before a controller that is not started yet."""
     kubeconfig = Path(process.environment["KUBECONFIG"])
-    async with FaultProxy.of_cluster(kubeconfig) as api, FaultProxy(gateway_url, read=gateway) as internal:
+    async with (
+        FaultProxy.of_cluster(kubeconfig) as api,
+        FaultProxy(gateway.url, tls=gateway.tls, read=gateway_call) as internal,
+    ):
         process.launch = launch
         process.environment = {
             **process.environment,

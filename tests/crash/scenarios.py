@@ -76,6 +76,14 @@ async def cancelled_while_starting(stage: Stage) -> None:
     await stage.jobs.gone(done["status"]["attempts"][0]["job"])
 
 
+async def does_not_start_in_time(stage: Stage) -> None:
+    """The Job is deleted only after its end is on record: else it would look lost, and be tried again."""
+    uid = await stage.apply("one", startDeadlineSeconds=10)
+    await stage.kubelet.pod(uid)
+    done = await stage.sessions.phase("one", "Failed", reason="StartDeadlineExceeded", seconds=40)
+    await stage.jobs.gone(done["status"]["attempts"][0]["job"])
+
+
 async def fails(stage: Stage) -> None:
     pod = await running(stage, "one", await stage.apply("one"))
     await stage.kubelet.ends(pod, exit_code=1, message=CONFUSED)
@@ -109,6 +117,8 @@ RACES: dict[Play, tuple[str, ...]] = {
     # Whether the Job's deletion is seen before the session's is a race of two watches: if it is, the attempt
     # is closed as lost before the session is found to be gone.
     deleted_while_running: ("closed",),
+    # Whether the last look before the deadline saw it starting for 10 s.
+    does_not_start_in_time: ("ways",),
 }
 """Parts of an ending that may differ from run to run, faults or not."""
 
@@ -118,6 +128,7 @@ ALL: tuple[Play, ...] = (
     dependency_fails,
     cancelled_while_running,
     cancelled_while_starting,
+    does_not_start_in_time,
     fails,
     retried_after_its_node_was_lost,
     retried_after_its_job_was_deleted,
