@@ -82,8 +82,11 @@ class Credential:
 
     def traces(self) -> tuple[bytes, ...]:
         """Every form in which an upstream could send it back, longest first."""
-        secrets = {self.api_key, self.auth_token, self.password, self.basic().removeprefix("Basic ")}
+        secrets = {self.api_key, self.auth_token, self.password}
         found = {form for secret in secrets if len(secret) >= _SHORTEST for form in forms(secret)}
+        basic = self.basic().removeprefix("Basic ")
+        if len(basic) >= _SHORTEST:
+            found.add(basic.encode())
         return tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 

@@ -60,7 +60,8 @@ class Scrubber:
 
     def whole(self, data: bytes) -> bytes:
         """`data`, complete in itself, without the values."""
-        if not self.values:
+        # Searching for each is ten times faster than one pattern of all, and packs are large.
+        if not any(value in data for value in self.values):
             return data
         return self._pattern.sub(lambda found: b"*" * len(found[0]), data)
 
