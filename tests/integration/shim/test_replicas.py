@@ -8,6 +8,11 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from claude_operator.record.gateway import Gateway
+from claude_operator.shim.core.directory import Directory
+from claude_operator.shim.core.errors import RefusedError
+from claude_operator.shim.core.scope import Scope
+from claude_operator.shim.core.sessions import Sessions
 from tests.integration.shim.process import Client, ShimProcess
 from tests.integration.shim.stage import Stage
 
@@ -40,6 +45,19 @@ async def test_two_replicas_answer_alike(stage: Stage) -> None:
             assert 200 in {answer.status for answer in answers}
     finally:
         await replica.clean_up()
+
+
+async def test_a_session_is_found_before_the_watch_has_brought_it(stage: Stage) -> None:
+    """As a replica sees one that another has made within the last milliseconds: its directory is empty."""
+    async with Gateway(stage.record.url, tls=None, token_file=None, on_unreachable=lambda: None) as gateway:
+        behind = Sessions(Directory(), stage.kube, gateway)
+        scope = Scope("a-client", (stage.namespace,))
+        made = (await stage.api.create()).session["id"]
+        assert (await behind.find(scope, made)).latest.name == made
+        started, _ = await Sessions(Directory(), stage.kube, gateway).start(scope, made)
+        assert not started.latest.suspend
+        with pytest.raises(RefusedError, match="Session not found"):
+            await behind.find(scope, str(uuid4()))
 
 
 async def test_a_start_is_done_once(stage: Stage) -> None:
