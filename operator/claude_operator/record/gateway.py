@@ -148,8 +148,9 @@ class Gateway:
             return None
 
     async def events(self, uid: str, *, after: int = 0, follow: bool = False) -> AsyncIterator[RecordedEvent]:
-        """The journal from a cursor on; with `follow` until the session has ended. Not retried: the reader
-        knows the last event that it got, and asks again from there.
+        """The journal from a cursor on; with `follow` until the session has ended.
+
+        Not retried: the reader knows the last event that it got, and asks again from there.
 
         Raises:
             GatewayUnavailable: no usable answer, or the stream broke.
