@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 # What each pattern begins with, and what keeps it going.
 PIECES: Sequence[str] = (
     "sk-ant-", "sk-", "sk-proj-", "ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA", "AIza", "npm_",
-    "pypi-", "eyJ", "eyJ-", "eyJaaaaaaaaaa.", "eyJaaaaaaaaaa.eyJaaaaaaaaaa.", "-----BEGIN PRIVATE KEY-----",
-    "-----BEGIN ", "://a:", "://", "bearer ", "basic ", "-", "----", ".", "A", "a", "\\n", "\\", "@", ":", " ",
+    "pypi-", "eyJ", "eyJ-", "eyJaaaaaaaaaa.", "eyJaaaaaaaaaa.eyJaaaaaaaaaa.",
+    "-----BEGIN PRIVATE KEY-----", "-----BEGIN ", "://a:", "://", "bearer ", "basic ", "-", "----",
+    ".", "A", "a", "\\n", "\\", "@", ":", " ",
 )  # fmt: skip
 
 
