@@ -31,7 +31,7 @@ class Audit:
             for line in log:
                 if line.endswith(b"\n"):
                     entry: Entry = json.loads(line)
-                    if entry["user"]["username"] == self.user and entry["stage"] == "ResponseComplete":
+                    if entry["user"].get("username") == self.user and entry["stage"] == "ResponseComplete":
                         yield entry
 
     def writes(self) -> Counter[str]:
