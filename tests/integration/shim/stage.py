@@ -77,10 +77,11 @@ class Stage:
         """The session, once the API shows it so: the watch may be a few milliseconds behind."""
         deadline = asyncio.get_running_loop().time() + 10
         while True:
-            session = (await self.api.on("get", session_id)).session
-            if wanted.items() <= session.items():
-                return session
-            assert asyncio.get_running_loop().time() < deadline, f"{session} never showed {wanted}"
+            answer = await self.api.on("get", session_id)
+            # What kubectl made is found by its uid only once the watch has brought it.
+            if answer.status == 200 and wanted.items() <= answer.session.items():
+                return answer.session
+            assert asyncio.get_running_loop().time() < deadline, f"{answer.body} never showed {wanted}"
             await asyncio.sleep(0.01)
 
     def replica(self) -> ShimProcess:
