@@ -43,9 +43,10 @@ ERROR_TYPES: Mapping[int, str] = {
 _STEERING = "The user sent a new message while you were working:"
 # So it goes on after a broken stream of which whole blocks have survived.
 _CUT_OFF = "Your response above was cut off mid-stream."
+# Without a marker in it: a summary goes into the prompts of dependents, where it would be played.
 _NO_SCRIPT = (
-    "I am the scripted model of the test world. Put [[scenario:NAME]] or [[script: JSON]] "
-    "into the prompt to tell me what to do."
+    "I am the scripted model of the test world. Name a scenario or write a script into the prompt "
+    "to tell me what to do (tests/world/README.md)."
 )
 _DEFAULT = NamedScript("default", Script(steps=(Step(text=(_NO_SCRIPT,)),)))
 _WITHOUT_TOOLS = NamedScript("without-tools", Script(steps=(Step(text=("OK",)),)))
