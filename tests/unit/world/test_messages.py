@@ -122,7 +122,9 @@ def test_requests_without_tools_do_not_see_the_script_unless_it_wants_them() -> 
 def test_without_a_marker_the_answer_tells_how_to_script_it() -> None:
     name, _, texts = played(user("hello"))
     assert name == "default"
-    assert "[[scenario:NAME]]" in texts[0]
+    assert "tests/world/README.md" in texts[0]
+    # It becomes a summary in the prompts of dependents: with a marker it would be played there.
+    assert played(user(texts[0]))[0] == "default"
 
 
 def test_an_unknown_scenario_names_the_known_ones() -> None:
