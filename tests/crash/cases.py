@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from typing_extensions import override
 
 from claude_operator.kube.kinds import NAMESPACES
 from tests.cluster.controlplane import ControlPlane
-from tests.crash.ending import Ending, ending, nothing_runs
+from tests.crash.ending import Ending, contradictions, ending, nothing_runs
 from tests.crash.nursery import Nursery
 from tests.crash.replica import GatewayAddress, Replica, all_at_rest, replica
 from tests.crash.scenarios import Play
 from tests.faults.fault import Fault, Kill, nth
 from tests.integration.controller.stage import Stage, staged
 
-LANES = 6
+LANES = 12
 """Cases at once. They wait for the control plane and for starting processes; more would only wait longer."""
 
 
@@ -115,6 +115,31 @@ def places(one: Replica) -> list[Place]:
 
 Case = tuple[str, Callable[[Path], Awaitable[list[str]]]]
 """Its name, and a function that runs it in a folder and returns what was wrong."""
+
+
+Variations = Callable[[Play, Ending, list[Place]], Iterable[Case]]
+"""The cases of a scenario, from its ending without faults and from the writes that it took."""
+
+
+async def undisturbed(theatre: Theatre, folder: Path, play: Play) -> tuple[Ending, list[Place]]:
+    """A run without faults, whose story must hold together."""
+    async with scene(theatre, folder) as calm:
+        expected = await calm.play(play)
+        wrong = contradictions(expected)
+        assert not wrong, f"{play.__name__} without faults: {wrong}"
+        return expected, places(calm.replicas[0])
+
+
+async def disturbed(theatre: Theatre, folder: Path, plays: Sequence[Play], vary: Variations) -> list[str]:
+    """Every variation of every scenario, in one pool: most of it is waiting. What was wrong, by case."""
+    calm = await asyncio.gather(*(undisturbed(theatre, folder / play.__name__, play) for play in plays))
+    cases = [
+        (f"{play.__name__}, {name}", case)
+        for play, (expected, everywhere) in zip(plays, calm, strict=True)
+        for name, case in vary(play, expected, everywhere)
+    ]
+    wrong = await run_all(cases, folder)
+    return [f"{len(cases)} cases, {len(wrong)} complaints", *wrong] if wrong else []
 
 
 async def run_all(cases: Iterable[Case], folder: Path) -> list[str]:

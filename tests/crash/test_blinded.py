@@ -79,6 +79,9 @@ async def test_a_restart_decides_nothing_before_all_is_listed(
         await replica.process.start()
         uid = await stage.apply("one")
         pod = await stage.kubelet.pod(uid)
+        # This status is written after 2 s: by now the first one counts as older than the next process.
+        await stage.apply("idle", suspend=True)
+        await stage.sessions.phase("idle", "Pending", reason="Suspended")
         await replica.process.kill()
         await stage.kubelet.agent_starts(pod)
 
@@ -91,11 +94,17 @@ async def test_a_restart_decides_nothing_before_all_is_listed(
             # The last lists are the sweeper's; it waits until kopf has delivered everything.
             while not rest <= replica.api.views.watched:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.02)
+        if late != "claudeprojects":
+            # A session that is younger than the process waits for neither, and comes after the first one.
+            await stage.apply("young", suspend=True)
+            await stage.sessions.phase("young", "Pending", reason="Suspended")
+            await stage.delete("young")
+        await stage.delete("idle")
         listed.set()
         await stage.sessions.phase("one", "Running")
         await finished(stage, "one", uid)
         ending = await one.close()
-        assert ending.steps == {"POST jobs": 1, "PATCH claudesessions/status": 2}
+        assert ending.steps == {"POST jobs": 1, "PATCH claudesessions/status": 1 + len(ending.ways)}
         first = stage.sessions.versions["one"][1]["status"]
         assert (first["phase"], first["model"]) == ("Running", ending.statuses["one"]["model"])
         refused = [each for each in replica.api.passed[before:] if each.call.write and each.status >= 400]

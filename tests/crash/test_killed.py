@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.crash import scenarios
-from tests.crash.cases import Case, Place, Theatre, places, run_all, scene
-from tests.crash.ending import STATUS, Ending, contradictions
+from tests.crash.cases import Case, Place, Theatre, disturbed, scene
+from tests.crash.ending import STATUS, Ending
 from tests.crash.scenarios import Play
 from tests.faults.fault import Kill
 
-pytestmark = [pytest.mark.crash]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
 
 def killed(theatre: Theatre, play: Play, place: Place, when: Kill, expected: Ending) -> Case:
@@ -29,12 +29,9 @@ def killed(theatre: Theatre, play: Play, place: Place, when: Kill, expected: End
     return f"killed {when.value} {place}", case
 
 
-@pytest.mark.parametrize("play", scenarios.ALL, ids=lambda play: play.__name__)
-async def test_at_every_write(theatre: Theatre, tmp_path: Path, play: Play) -> None:
-    async with scene(theatre, tmp_path / "undisturbed") as calm:
-        expected = await calm.play(play)
-        everywhere = places(calm.replicas[0])
-    assert contradictions(expected) == []
-    cases = [killed(theatre, play, place, when, expected) for place in everywhere for when in Kill]
-    wrong = await run_all(cases, tmp_path)
-    assert not wrong, f"{len(wrong)} of {len(cases)} cases:\n" + "\n".join(wrong)
+async def test_at_every_write(theatre: Theatre, tmp_path: Path) -> None:
+    def vary(play: Play, expected: Ending, everywhere: list[Place]) -> list[Case]:
+        return [killed(theatre, play, place, when, expected) for place in everywhere for when in Kill]
+
+    wrong = await disturbed(theatre, tmp_path, scenarios.ALL, vary)
+    assert not wrong, "\n".join(wrong)

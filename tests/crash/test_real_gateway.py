@@ -140,7 +140,7 @@ async def test_controller_and_gateway_are_killed_at_every_write(world: World, tm
         everywhere = places(calm)
     assert expected.statuses["one"]["usage"]["turns"] == 1
     assert facts["closed"] == [True]
-    assert facts["events"].count("outcome") == 1
+    assert facts["events"].count("gateway.outcome") == 1
     wrong = []
     cases: list[tuple[Place, Kill, bool]] = [
         (place, when, victim)

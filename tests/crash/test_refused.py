@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from tests.crash import scenarios
-from tests.crash.cases import Case, Theatre, run_all, scene
+from tests.crash.cases import Case, Place, Theatre, disturbed, scene
 from tests.crash.ending import Ending
 from tests.crash.replica import BOOKKEEPING
 from tests.crash.scenarios import Play
 from tests.faults.call import Call
 from tests.faults.fault import Answer, Deeds, Drop, Fault, every_other, nth
 
-pytestmark = [pytest.mark.crash]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
 
 def conflict(call: Call) -> Answer:
@@ -51,10 +51,9 @@ def refused(theatre: Theatre, play: Play, what: str, deed: Deeds, expected: Endi
     return what, case
 
 
-@pytest.mark.parametrize("play", scenarios.ALL, ids=lambda play: play.__name__)
-async def test_every_write_at_its_first_try(theatre: Theatre, tmp_path: Path, play: Play) -> None:
-    async with scene(theatre, tmp_path / "undisturbed") as calm:
-        expected = await calm.play(play)
-    cases = [refused(theatre, play, what, deed, expected) for what, deed in FAULTS.items()]
-    wrong = await run_all(cases, tmp_path)
-    assert not wrong, f"{len(wrong)} of {len(cases)} cases:\n" + "\n".join(wrong)
+async def test_every_write_at_its_first_try(theatre: Theatre, tmp_path: Path) -> None:
+    def vary(play: Play, expected: Ending, _: list[Place]) -> list[Case]:
+        return [refused(theatre, play, what, deed, expected) for what, deed in FAULTS.items()]
+
+    wrong = await disturbed(theatre, tmp_path, scenarios.ALL, vary)
+    assert not wrong, "\n".join(wrong)

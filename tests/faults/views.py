@@ -62,10 +62,10 @@ class Views:
         """Hold back every event of these from now on: the client's view grows stale."""
         self._held |= set(resources)
 
-    async def release(self) -> None:
-        """Deliver what was held back, in order."""
+    async def release(self, *resources: str) -> None:
+        """Deliver what was held back of these, in order; without names, of all."""
         async with self._released:
-            self._held.clear()
+            self._held -= set(resources or self._held)
             self._released.notify_all()
 
     async def expire(self, *resources: str) -> None:

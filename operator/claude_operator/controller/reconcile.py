@@ -46,7 +46,11 @@ _CLOCK_SKEW: Final = timedelta(seconds=1)
 
 
 class Sources(Protocol):
-    """What the reconciler has to know about the watches."""
+    """What the reconciler has to know about the watches, and about itself."""
+
+    @property
+    def leading(self) -> bool:
+        """No other replica can be at work."""
 
     @property
     def projects_synced(self) -> bool:
@@ -128,6 +132,8 @@ class Reconciler:
         parts, conflict, refused = self._parts, "", ""
         memory = self._memory.setdefault(session.uid, Memory())
         for _ in range(MAX_STEPS):
+            if not parts.sources.leading:
+                raise Again("the Lease was not renewed in time: what was seen may be long overtaken")
             sight = await parts.observer.observe(session, memory, job_conflict=conflict, job_refused=refused)
             decision = decide(sight.observed, now=datetime.now(UTC), config=parts.config())
             if await self._finds_job(sight.observed, decision, memory):

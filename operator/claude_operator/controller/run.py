@@ -134,6 +134,11 @@ class Controller:
         )
 
     @property
+    def leading(self) -> bool:
+        """The Lease is ours, for certain."""
+        return self.lease.current
+
+    @property
     def projects_synced(self) -> bool:
         """Every project is in the cache."""
         return self._sweeper.projects_synced

@@ -64,6 +64,20 @@ class Lease:
         self._retry_seconds = retry_seconds
         self._seen_version = ""
         self._seen_at = float("-inf")
+        self._renewed_at = float("-inf")
+
+    @property
+    def current(self) -> bool:
+        """Whether it is ours for certain: held, and renewed within the deadline.
+
+        A process that was paused (a frozen VM, SIGSTOP) finds `held` as it left it, and its views as old as
+        that; somebody else may lead by now. The clock has gone on meanwhile, and tells.
+        """
+        return self.held and self._fresh
+
+    @property
+    def _fresh(self) -> bool:
+        return time.monotonic() - self._renewed_at < self._renew_deadline
 
     async def acquire(self) -> None:
         """Wait until the lease is ours.
@@ -71,7 +85,7 @@ class Lease:
         Raises:
             ApiError: the API server forbids it.
         """
-        while not await self._try():
+        while not (await self._renew() and self._fresh):
             if self.holder:
                 log.debug("the lease %s is held by %s", self._name, self.holder)
             await asyncio.sleep(self._retry_seconds * random.uniform(1, _JITTER))  # noqa: S311 - spreads load
@@ -80,17 +94,15 @@ class Lease:
 
     async def hold(self) -> None:
         """Renew; return when the lease is lost, or could not be renewed in time."""
-        renewed = time.monotonic()
         while True:
             await asyncio.sleep(self._retry_seconds)
-            started = time.monotonic()
+            left = self._renewed_at + self._renew_deadline - time.monotonic()
             try:
-                async with asyncio.timeout(max(0.1, renewed + self._renew_deadline - started)):
-                    if await self._try():
-                        renewed = started
+                async with asyncio.timeout(max(0.1, left)):
+                    await self._renew()
             except TimeoutError:
                 log.warning("the lease %s: no answer to its renewal", self._name)
-            if self.holder != self._identity or time.monotonic() - renewed >= self._renew_deadline:
+            if self.holder != self._identity or not self.current:
                 self.held = False
                 log.error("the lease %s is lost to %s", self._name, self.holder or "nobody")
                 return
@@ -106,6 +118,13 @@ class Lease:
                 await self._update(lease, {"holderIdentity": "", "leaseDurationSeconds": 1})
         except ApiError as error:
             log.warning("the lease %s could not be released: %s", self._name, error)
+
+    async def _renew(self) -> bool:
+        started = time.monotonic()
+        ours = await self._try()
+        if ours:
+            self._renewed_at = started
+        return ours
 
     async def _try(self) -> bool:
         """One attempt to take or renew it; whether it is ours afterwards."""

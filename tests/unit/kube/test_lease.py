@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -118,6 +119,20 @@ async def test_a_dead_holder_is_waited_out(client: KubeClient, store: LeaseStore
         await heir.acquire()
     assert loop.time() - begun >= 1.0
     assert store.holder == "heir"
+
+
+async def test_a_holder_that_was_paused_does_not_trust_its_own_memory(
+    client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = lease(client, "holder")
+    await holder.acquire()
+    assert holder.current
+    # SIGSTOP, or a frozen VM: nothing ran, but the clock.
+    later = time.monotonic() + 0.7
+    with monkeypatch.context() as paused:
+        paused.setattr(time, "monotonic", lambda: later)
+        assert holder.held
+        assert not holder.current
 
 
 async def test_the_holder_stops_before_others_may_start_when_it_cannot_renew(
