@@ -128,7 +128,8 @@ async def test_an_heir_that_has_not_seen_the_job_looks_for_it(theatre: Theatre, 
         await stage.kubelet.pod(uid)
         await first.process.kill()
         await stage.change("one", cancel=True)
-        await heir.api.views.release("claudesessions")
+        # By a new list: what it sees first of the session is its cancellation.
+        await heir.api.views.expire("claudesessions")
         await stage.sessions.phase("one", "Cancelled")
         await first.start()
         ending = await both.close()
