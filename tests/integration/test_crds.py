@@ -375,8 +375,8 @@ REFUSED_PROJECTS: dict[str, tuple[Object, str]] = {
         "spec.model.prices[0].input in body should be greater than or equal to 0",
     ),
     "egress host with path": (
-        {"egress": {"hosts": ["pypi.org/simple"]}},
-        f'spec.egress.hosts[0]: Invalid value: "pypi.org/simple": {HOST}',
+        {"egress": {"hosts": ["docs.example.com/simple"]}},
+        f'spec.egress.hosts[0]: Invalid value: "docs.example.com/simple": {HOST}',
     ),
     "maximum": ({"pod": {"maxCpu": "lots"}}, f'spec.pod.maxCpu: Invalid value: "lots": {QUANTITY}'),
     "mention": (

@@ -79,9 +79,9 @@ def test_what_is_forwarded_and_under_which_path(asked: str, path: str | None) ->
 @pytest.mark.parametrize(
     ("head", "target"),
     [
-        (b"CONNECT pypi.org:443 HTTP/1.1\r\nHost: x\r\n\r\n", "pypi.org:443"),
+        (b"CONNECT docs.example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", "docs.example.com:443"),
         (b"CONNECT [::1]:443 HTTP/1.1\r\n\r\n", "[::1]:443"),
-        (b"GET http://pypi.org/ HTTP/1.1\r\n\r\n", None),
+        (b"GET http://docs.example.com/ HTTP/1.1\r\n\r\n", None),
         (b"CONNECT a b:443 HTTP/1.1\r\n\r\n", None),
         (b"CONNECT a:443\nX-Evil: 1 HTTP/1.1\r\n\r\n", None),
     ],
