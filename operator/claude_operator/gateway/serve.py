@@ -24,6 +24,7 @@ from claude_operator.gateway.journal import Journal
 from claude_operator.gateway.live import LiveAttempts
 from claude_operator.gateway.model.meter import Meter
 from claude_operator.gateway.model.proxy import ModelProxy, refusal_response
+from claude_operator.gateway.outbox.worker import Outbox
 from claude_operator.gateway.projects import Projects
 from claude_operator.gateway.pull_request import PullRequests
 from claude_operator.gateway.session.handlers import SessionPort
@@ -174,9 +175,17 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
         )
+        outbox = Outbox(
+            store=self.store,
+            wakeups=self.wakeups,
+            metrics=self.metrics,
+            pace=settings.outbox,
+            kinds={},
+        )
         context = await self._tls()
         await verifier.refresh()
         self._tasks.append(asyncio.create_task(self.projects.run(), name="projects"))
+        self._tasks.append(asyncio.create_task(outbox.run(), name="outbox"))
         stack.push_async_callback(self._stop_tasks)
         internal_port = await self._listen(
             settings.internal_port, context, [*internal.routes(), *self._probes()]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from claude_operator.gateway.outbox.pace import Pace
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -41,6 +43,9 @@ class Settings:
     author_email: str = "noreply@anthropic.com"
     drain_seconds: float = 25.0
     """How long a stop waits for streams that are under way; the pod's grace period must exceed it."""
+
+    outbox: Pace = field(default_factory=Pace)
+    """When what is owed to the outside is tried again."""
 
     @property
     def database_url(self) -> str:

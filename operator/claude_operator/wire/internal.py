@@ -13,6 +13,7 @@ Every request carries a service-account token of the audience `claude-gateway-in
 | GET …/outcomes/{namespace}/{name} | - | 200 Outcome of the latest uid; 404 |
 | POST …/sessions/{uid}/inbox | InboxPost | 200 InboxItem |
 | GET …/sessions/{uid}/events?after=N&follow=0/1 | - | 200 x-ndjson, one RecordedEvent a line |
+| GET …/sessions/{uid}/deliveries | - | 200 [DeliveryRecord]: what is owed to the outside, or was lately |
 | GET …/sessions/{uid}/artifacts | - | 200 [ArtifactStatus] |
 | GET …/sessions/{uid}/artifacts/{path} | - | 200, the bytes |
 | GET /livez, /readyz, /metrics | - | without a token |
@@ -23,6 +24,7 @@ All of them are repeatable: a caller that lost the answer asks again.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -131,6 +133,34 @@ class InboxPost(Message):
 
     kind: Annotated[str, Field(pattern=r"^(message|interrupt)$")]
     text: Annotated[str, Field(max_length=200_000)] = ""
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+class DeliveryRecord(Message):
+    """Something that the gateway owes to the outside on behalf of a session, such as its callback."""
+
+    id: str
+    """The same over all tries."""
+    kind: str
+    version: int
+    """Rises when something else is wanted."""
+    state: DeliveryState
+    target: str
+    """Origin of the receiver."""
+    tries: int
+    """Failed ones."""
+    fault: str = ""
+    """Why the last one failed."""
+    wanted_at: str
+    next_try_at: str | None = None
+    ended_at: str | None = None
 
 
 class RecordedEvent(Message):

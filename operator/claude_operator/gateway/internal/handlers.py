@@ -15,6 +15,7 @@ from claude_operator.gateway import blobs, endings, inbox, records
 from claude_operator.gateway.clock import parse
 from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.journal import append, entry
+from claude_operator.gateway.outbox import queue
 from claude_operator.gateway.session.handlers import bearer, body_of, message_response, number
 from claude_operator.gateway.store import tables
 from claude_operator.wire import internal as wire
@@ -62,6 +63,7 @@ class InternalPort:
             web.get(f"{wire.OUTCOMES_PATH}/{{namespace}}/{{name}}", self._outcome),
             web.post(f"{session}/inbox", self._post),
             web.get(f"{session}/events", self._events),
+            web.get(f"{session}/deliveries", self._deliveries),
             web.get(f"{session}/artifacts", self._artifacts),
             web.get(f"{session}/artifacts/{{path:.+}}", self._artifact),
         ]
@@ -186,6 +188,16 @@ class InternalPort:
                 await response.write(b"\n")
         await response.write_eof()
         return response
+
+    async def _deliveries(self, request: web.Request) -> web.Response:
+        await self._caller(request)
+        uid = request.match_info["uid"]
+        await self._record_of(uid)
+        found = await self.store.read(lambda connection: queue.of_session(connection, uid))
+        return web.Response(
+            body=orjson.dumps([one.model_dump(mode="json", by_alias=True) for one in found]),
+            content_type="application/json",
+        )
 
     async def _artifacts(self, request: web.Request) -> web.Response:
         await self._caller(request)

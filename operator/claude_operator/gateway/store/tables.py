@@ -194,3 +194,25 @@ outcomes = Table(
     Column("body", Text, nullable=False),
 )
 Index("outcomes_by_name", outcomes.c.namespace, outcomes.c.name, outcomes.c.serial)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("session_uid", String(64), primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    Column("namespace", String(63), nullable=False),
+    Column("project", String(63), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("kept", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("fault", Text, nullable=False),
+    Column("wanted_at", String(30), nullable=False),
+    Column("due_at", String(30), nullable=False),
+    Column("ended_at", String(30)),
+)
+"""What is owed to the outside on behalf of a session; see gateway/outbox."""
+Index("outbox_due", outbox.c.state, outbox.c.due_at)
