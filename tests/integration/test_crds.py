@@ -477,7 +477,7 @@ def bare(witness: Witness) -> Object:
 
 
 def _immutable(field: str) -> str:
-    return f"spec: Invalid value: {field} is immutable: create another session instead"
+    return f"spec: Invalid value: {field} is immutable: create another session"
 
 
 @pytest.mark.parametrize("field", IMMUTABLE)

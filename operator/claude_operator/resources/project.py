@@ -82,7 +82,7 @@ class ModelAccess(ApiModel):
 
 
 class Defaults(ApiModel):
-    """What a session gets that does not choose."""
+    """What a session gets that does not choose; the fields are a session's (`kubectl explain csess.spec`)."""
 
     limits: Limits | None = None
     retry: Retry | None = None

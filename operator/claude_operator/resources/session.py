@@ -305,7 +305,7 @@ def _immutable(name: str) -> dict[str, str]:
     unchanged = f"self.{name} == oldSelf.{name}"
     if not _always_there(name):
         unchanged = f"has(self.{name}) ? has(oldSelf.{name}) && {unchanged} : !has(oldSelf.{name})"
-    return cel(unchanged, f"{name} is immutable: create another session instead")
+    return cel(unchanged, f"{name} is immutable: create another session")
 
 
 class Usage(ApiModel):
@@ -384,6 +384,7 @@ class SessionStatus(ApiModel):
     """Where it stands; written by the controller alone."""
 
     phase: Phase = Phase.PENDING
+    """Where it stands."""
     observed_generation: int = -1
     conditions: Annotated[
         list[Condition],

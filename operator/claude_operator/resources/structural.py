@@ -17,7 +17,7 @@ from typing_extensions import override
 from claude_operator.resources.model import PATTERN_RULE, ApiModel, cel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pydantic_core import core_schema
 
@@ -48,15 +48,23 @@ class UnmappedSchemaError(ValueError):
     """A model uses something that has no (safe) form in a CRD."""
 
 
-def structural_schema(model: type[ApiModel]) -> Schema:
+def structural_schema(model: type[ApiModel], *, told: Iterable[type[ApiModel]] = ()) -> Schema:
     """The schema of a spec or a status.
+
+    A class that is used a second time keeps its own description there, but not those of its fields: the
+    CRDs have to stay small, and nobody reads the same sentences four times.
+
+    Args:
+        model: the spec or the status.
+        told: models whose schemas the reader has as well: their classes count as used.
 
     Raises:
         UnmappedSchemaError: the model holds a keyword without a mapping, an unbounded value or a recursion.
     """
     document = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_WithRules)
     definitions = document.pop("$defs", {})
-    return _Converter(definitions).convert(document, model.__name__, ())
+    known = {name for other in told for name in other.model_json_schema().get("$defs", {})}
+    return _Converter(definitions, known).convert(document, model.__name__, ())
 
 
 class _WithRules(GenerateJsonSchema):
@@ -72,30 +80,35 @@ class _WithRules(GenerateJsonSchema):
 
 
 class _Converter:
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+    def __init__(self, definitions: Mapping[str, Schema], told: set[str]) -> None:
         self._definitions = definitions
+        self._told = told
 
-    def convert(self, source: Schema, path: str, parents: tuple[str, ...]) -> Schema:
+    def convert(self, source: Schema, path: str, parents: tuple[str, ...], *, silent: bool = False) -> Schema:
         """One node; `path` is for error messages, `parents` are the references that led here."""
-        node, parents = self._resolved(source, path, parents)
+        node, references = self._resolved(source, path, parents)
         node.pop("title", None)
         result: Schema = {}
-        if description := node.pop("description", None):
+        if (description := node.pop("description", None)) and not silent:
             result["description"] = _one_line(_string(description))
+        met = references[len(parents) :]
+        parents = references
+        silent = silent or not self._told.isdisjoint(met)
+        self._told.update(met)
         if _INT_OR_STRING in node:
             node.pop("type")  # the API server takes one or the other
         rules = _rules(node, path)
         result |= {keyword: node.pop(keyword) for keyword in _TAKEN_OVER if keyword in node}
         if "properties" in node:
             result["properties"] = {
-                name: self.convert(_object(child), f"{path}.{name}", parents)
+                name: self.convert(_object(child), f"{path}.{name}", parents, silent=silent)
                 for name, child in _object(node.pop("properties")).items()
             }
         elif isinstance(values := node.get("additionalProperties"), dict):
             del node["additionalProperties"]
-            result["additionalProperties"] = self._inner(values, f"{path}.*", parents, result)
+            result["additionalProperties"] = self._inner(values, f"{path}.*", parents, result, silent=silent)
         if "items" in node:
-            result["items"] = self._inner(node.pop("items"), f"{path}[]", parents, result)
+            result["items"] = self._inner(node.pop("items"), f"{path}[]", parents, result, silent=silent)
         default = _default(node.pop("default", None), result)
         if default is not None:
             result["default"] = default
@@ -108,9 +121,11 @@ class _Converter:
         _check_bounds(result, path)
         return result
 
-    def _inner(self, source: JsonValue, path: str, parents: tuple[str, ...], outer: Schema) -> Schema:
+    def _inner(
+        self, source: JsonValue, path: str, parents: tuple[str, ...], outer: Schema, *, silent: bool
+    ) -> Schema:
         """The schema of a list's items or a map's values; the list's own words are enough for both."""
-        inner = self.convert(_object(source), path, parents)
+        inner = self.convert(_object(source), path, parents, silent=silent)
         if "description" in outer:
             inner.pop("description", None)
         return inner
@@ -131,7 +146,9 @@ class _Converter:
                 if name in parents:
                     raise UnmappedSchemaError(f"{path}: {name} holds itself: a CRD cannot be recursive")
                 parents = (*parents, name)
-                inner = self._definitions[name]
+                inner = dict(self._definitions[name])
+                if "enum" in inner:
+                    inner.pop("description", None)  # its values say as much; a field may still describe it
             node = {**inner, **node}
         return node, parents
 

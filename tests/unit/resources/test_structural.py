@@ -46,6 +46,27 @@ class Whole(ApiModel):
     price: Annotated[float, Field(ge=0.5)] = 1
 
 
+class Described(ApiModel):
+    first: Annotated[int, Field(ge=0)] = 0
+    """The first field."""
+
+
+class Twice(ApiModel):
+    once: Described | None = None
+    again: Described | None = None
+    """Again."""
+
+
+def test_a_class_that_was_told_is_not_told_again() -> None:
+    def first(schema: Any, field: str) -> Any:
+        return schema["properties"][field]["properties"]["first"]
+
+    told, silent = structural_schema(Twice), structural_schema(Twice, told=(Twice,))
+    assert first(told, "once") == first(told, "again") | {"description": "The first field."}
+    assert first(told, "again") == {"type": "integer", "minimum": 0, "default": 0}
+    assert first(silent, "once") == first(silent, "again") == first(told, "again")
+
+
 def test_what_a_model_says_is_what_the_api_server_gets() -> None:
     part = {
         "description": "A part.",
@@ -60,7 +81,7 @@ def test_what_a_model_says_is_what_the_api_server_gets() -> None:
         "type": "object",
         "required": ["name"],
         "properties": {
-            "colour": {"description": "Which colour.", "type": "string", "enum": ["red"], "default": "red"},
+            "colour": {"type": "string", "enum": ["red"], "default": "red"},
             "name": {
                 "type": "string",
                 "maxLength": 5,
