@@ -120,13 +120,13 @@ def fenced(what: str, text: str, *, most: int = 60_000) -> str:
         text: anything.
         most: characters that are kept.
     """
-    clean = _TAG.sub("‹", visible(text)).strip("\n")
+    clean = _TAG.sub("&lt;", visible(text)).strip("\n")
     if len(clean) > most:
         clean = clean[:most] + _CUT
     # Of the text, so it is the same each time, and the text cannot hold it.
     mark = hashlib.sha256(f"{what}\0{clean}".encode()).hexdigest()[:16]
     lines = "\n".join(f"| {line}" for line in clean.split("\n")) if clean else "| (empty)"
-    return f"--- BEGIN DATA {mark}: {_TAG.sub('‹', what)} ---\n{lines}\n--- END DATA {mark} ---"
+    return f"--- BEGIN DATA {mark}: {_TAG.sub('&lt;', what)} ---\n{lines}\n--- END DATA {mark} ---"
 
 
 def _shown(character: str) -> bool:

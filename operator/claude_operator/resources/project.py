@@ -6,6 +6,7 @@ choose. The gateway checks it and writes its `Ready`.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -119,14 +120,36 @@ class Egress(ApiModel):
     hosts: Annotated[list[Host], Field(max_length=200)] = []
 
 
+class GitHubTask(StrEnum):
+    """What GitHub can start."""
+
+    TRIAGE = "Triage"
+    """An issue is opened: a session chooses labels for it."""
+    COMMAND = "Command"
+    """`@bot do this` in a comment: a session does it and answers there."""
+    REVIEW = "Review"
+    """`@bot review` in a comment on a pull request: a session reviews it."""
+    CHECKED_REVIEW = "CheckedReview"
+    """Every check of a pull request's head commit is green: a session reviews it, once per commit."""
+
+
 class GitHubTriggers(ApiModel):
-    """Who may start sessions from GitHub."""
+    """Who may start sessions from GitHub, and which."""
 
     users: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=500)] = []
+    """Logins; nobody else starts anything."""
     bots: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=50)] = []
+    """Logins of bots that may, like users."""
     repositories: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)
     ] = []
+    """Globs of `owner/repo`; empty: all that the project's hosts allow."""
+    tasks: Annotated[list[GitHubTask], Field(max_length=4)] = []
+    """Those that are on; empty: all."""
+    labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=50)]], Field(max_length=100)] = []
+    """Labels that a triage may set; empty: all that the repository has."""
+    limits: Limits | None = None
+    """Of each session; default: the project's."""
     mention: (
         Annotated[
             str,
@@ -140,7 +163,7 @@ class GitHubTriggers(ApiModel):
     ) = None
     """The bot's name as it is called in comments."""
     webhook_secret: Name | None = None
-    """Secret that holds the webhook's HMAC key."""
+    """Secret of the type claude-operator.dev/credential with the key webhookSecret."""
 
 
 class Triggers(ApiModel):
