@@ -6,7 +6,11 @@ disagreed about it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 GROUP: Final = "claude-operator.dev"
 VERSION: Final = "v1alpha1"
@@ -56,6 +60,8 @@ READY_PATH: Final = "/home/claude/.runner/ready"
 WORKSPACE_PATH: Final = "/workspace"
 HOME_PATH: Final = "/home/claude"
 
+_UUID_LENGTH: Final = 36
+
 SESSION_UID: Final = 1000
 """uid and gid of the session container's user (operator/images/session/Dockerfile)."""
 
@@ -63,3 +69,22 @@ SESSION_UID: Final = 1000
 def default_publish_branch(name: str, uid: str) -> str:
     """The branch that a session pushes to unless it names another: unique per session, readable."""
     return f"claude/{name}-{uid[:5]}"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether `text` is a UUID as it is usually written, of any version, in either case."""
+    try:
+        return len(text) == _UUID_LENGTH and str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def session_id_of(name: str, uid: str, labels: Mapping[str, str]) -> str:
+    """The id by which HTTP clients know a ClaudeSession, always a UUID.
+
+    The label of a continuation, else a name that is a UUID (the API made it), else the uid.
+    """
+    for candidate in (labels.get(LABEL_SESSION_ID, ""), name):
+        if is_uuid(candidate):
+            return candidate.lower()
+    return uid

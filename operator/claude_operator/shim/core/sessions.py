@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
 from claude_operator.record.gateway import GatewayUnavailable
-from claude_operator.resources.identity import ANNOTATION_FINGERPRINT
+from claude_operator.resources.identity import ANNOTATION_FINGERPRINT, is_uuid
 from claude_operator.resources.lifecycle import Phase
 from claude_operator.resources.session import Dependency, SessionSpec
 from claude_operator.shim.core import graph
@@ -30,7 +30,7 @@ from claude_operator.shim.core.draft import (
     next_place,
 )
 from claude_operator.shim.core.errors import Kind, RefusedError, not_found, of_cluster
-from claude_operator.shim.core.view import SessionView, echo_of, is_uuid, session_view
+from claude_operator.shim.core.view import SessionView, echo_of, session_view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

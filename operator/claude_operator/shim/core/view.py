@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 import orjson
 
@@ -19,7 +18,7 @@ from claude_operator.resources.identity import (
     ANNOTATION_REQUEST,
     LABEL_BATCH,
     LABEL_CONTINUATION,
-    LABEL_SESSION_ID,
+    session_id_of,
 )
 from claude_operator.resources.lifecycle import Phase
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 TEXT_KEPT: Final = 4096
 """Characters of requirements and of context that stay in memory."""
-_UUID_LENGTH: Final = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ def session_view(obj: Json) -> SessionView:
         uid=meta["uid"],
         version=int(meta["resourceVersion"]),
         created=meta["creationTimestamp"],
-        id=_id(meta, labels),
+        id=session_id_of(meta["name"], meta["uid"], labels),
         continuation=_number(labels.get(LABEL_CONTINUATION, "0")),
         batch=_batch(annotations.get(ANNOTATION_REQUEST, ""), labels),
         client_request=annotations.get(ANNOTATION_REQUEST, ""),
@@ -161,22 +159,6 @@ def _request(text: str) -> Json:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def is_uuid(text: str) -> bool:
-    """Whether `text` is a UUID as it is usually written, of any version, in either case."""
-    try:
-        return len(text) == _UUID_LENGTH and str(UUID(text)) == text.lower()
-    except ValueError:
-        return False
-
-
-def _id(meta: Json, labels: Json) -> str:
-    """The label of a continuation, else a name that is a UUID, else the uid: all three are UUIDs."""
-    for candidate in (labels.get(LABEL_SESSION_ID, ""), meta["name"]):
-        if is_uuid(candidate):
-            return str(candidate).lower()
-    return str(meta["uid"])
 
 
 def _phase(text: str) -> Phase:

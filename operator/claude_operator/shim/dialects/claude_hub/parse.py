@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from claude_operator.resources import callback
+from claude_operator.resources.identity import is_uuid
 from claude_operator.resources.session import Notify, SessionSpec
 from claude_operator.resources.session import SessionType as Type
-from claude_operator.shim.core import callback
 from claude_operator.shim.core.draft import Draft
 from claude_operator.shim.core.errors import Kind, RefusedError
 from claude_operator.shim.core.sessions import Followup
-from claude_operator.shim.core.view import is_uuid
 from claude_operator.shim.dialects.claude_hub.requests import (
     MAX_DEPTH,
     MODELS,

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from claude_operator.shim.core.view import is_uuid
+from claude_operator.resources.identity import is_uuid
 
 MAX_DEPTH: Final = 8
 """Levels of lists and objects in metadata and options."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_operator.shim.core.callback import CallbackRefusedError, check
+from claude_operator.resources.callback import CallbackRefusedError, check
 
 
 @pytest.mark.parametrize(

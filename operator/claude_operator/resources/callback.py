@@ -1,6 +1,6 @@
 """Whether a URL may be called back, as far as its text tells. Pure: no lookup.
 
-What delivers the callback resolves the name and judges the address again: a name may change its mind. Here a
+The gateway, which delivers the callback, judges the resolved address too: a name may change its mind. Here a
 client gets its error at once, for every spelling of an address that some resolver would accept: decimal,
 octal, hexadecimal, shortened, IPv6 with an IPv4 address inside. What several parsers read differently
 (user info, backslashes, percent signs, non-ASCII) is refused outright.
