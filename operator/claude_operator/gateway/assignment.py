@@ -56,6 +56,7 @@ class Assigner:
             repository_url=web_url(repository),
             base_branch=spec.branch,
             publish_branch=grant.publish_branch,
+            read_only=spec.read_only,
             pull_request=spec.publish.pull_request if spec.publish else None,
             model=model_of(spec, rules),
             tools=spec.tools or (defaults.tools if defaults else []) or list(DEFAULT_TOOLS),

@@ -1,20 +1,19 @@
 """ClaudeSession: one piece of work for Claude Code, declared.
 
-The spec says what is wanted and is immutable but for a few knobs; the status is a small, truthful
-summary that the controller alone writes. Transcripts, events and artifacts live in the gateway.
+The spec says what is wanted and is immutable but for a few knobs; what has come of it is the status
+(session_status.py).
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 from typing_extensions import override
 
-from claude_operator.resources.condition import Condition, initial_conditions
-from claude_operator.resources.lifecycle import ATTEMPT_REASONS, Phase, Reason
-from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, Timestamp, cel, remedy
+from claude_operator.resources.lifecycle import ATTEMPT_REASONS, Reason
+from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, cel, remedy
 from claude_operator.resources.pod import PodSpec
 
 
@@ -183,7 +182,7 @@ class SessionSpec(ApiModel):
     ]
     """`owner/repo` on the project's first host, or `host/owner/repo`."""
     branch: GitRef | None = None
-    """The base to work from; default: the remote's default branch."""
+    """The base to work from, a branch or `refs/pull/N/head`; default: the remote's default branch."""
     requirements: Annotated[
         str,
         Field(
@@ -245,6 +244,8 @@ class SessionSpec(ApiModel):
         ),
     ] = []
     publish: Publish | None = None
+    read_only: bool = False
+    """True: the session may fetch, and push nothing."""
     artifacts: Annotated[
         list[
             Annotated[
@@ -282,6 +283,7 @@ class SessionSpec(ApiModel):
                 "publish.branch must differ from branch: a session never pushes to its base",
                 field_path=".publish.branch",
             ),
+            cel("!has(self.readOnly) || !self.readOnly || !has(self.publish)", "readOnly publishes nothing"),
         ]
 
 
@@ -306,125 +308,3 @@ def _immutable(name: str) -> dict[str, str]:
     if not _always_there(name):
         unchanged = f"has(self.{name}) ? has(oldSelf.{name}) && {unchanged} : !has(oldSelf.{name})"
     return cel(unchanged, f"{name} is immutable: create another session")
-
-
-class Usage(ApiModel):
-    """What was spent, as the gateway metered it."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int = 0
-    cache_creation_input_tokens: int = 0
-    cost_usd: float = Field(default=0, alias="costUSD")
-    """US dollars, to six decimals."""
-    turns: int = 0
-    """Answers of the model to the main conversation and its sub-agents."""
-    estimated: bool = False
-    """True when a response broke off and its reservation was booked instead."""
-
-
-class Attempt(ApiModel):
-    """One Job, one pod, one run of the agent."""
-
-    number: int
-    job: Annotated[str, Field(max_length=63)]
-    pod: Annotated[str, Field(max_length=253)] | None = None
-    start_time: Timestamp | None = None
-    """When the agent started."""
-    completion_time: Timestamp | None = None
-    """When the attempt ended; absent while it is open."""
-    reason: (
-        Annotated[
-            Reason,
-            # No enum here: after an upgrade of the operator alone, an older CRD must not refuse a new reason.
-            WithJsonSchema({"type": "string", "maxLength": 63}),
-        ]
-        | None
-    ) = None
-    message: Annotated[str, Field(max_length=1024)] | None = None
-    exit_code: int | None = None
-    usage: Usage | None = None
-
-
-class WaitingFor(ApiModel):
-    """A dependency that holds the session back."""
-
-    name: Annotated[str, Field(max_length=63)]
-    phase: Annotated[str, Field(max_length=20)]
-    """The dependency's phase, or `Absent`."""
-
-
-class PullRequestStatus(ApiModel):
-    """The pull request that the platform opened."""
-
-    url: Annotated[str, Field(max_length=2000)]
-    number: int
-
-
-class Result(ApiModel):
-    """What came out, as the gateway saw it."""
-
-    summary: Annotated[str, Field(max_length=1024)] | None = None
-    """The agent's last words, cut to 1 KiB; the whole text is in the gateway's record."""
-    branch: Annotated[str, Field(max_length=255)] | None = None
-    commit: Annotated[str, Field(max_length=64)] | None = None
-    pull_request: PullRequestStatus | None = None
-
-
-class ArtifactStatus(ApiModel):
-    """A file that the gateway keeps."""
-
-    path: Annotated[str, Field(max_length=1024)]
-    size: int
-    """Bytes."""
-    sha256: Annotated[str, Field(max_length=64)]
-
-
-class SessionStatus(ApiModel):
-    """Where it stands; written by the controller alone."""
-
-    phase: Phase = Phase.PENDING
-    """Where it stands."""
-    observed_generation: int = -1
-    conditions: Annotated[
-        list[Condition],
-        Field(
-            max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        ),
-    ] = []
-    attempts: Annotated[list[Attempt], Field(max_length=20)] = []
-    claude_session_id: Annotated[str, Field(max_length=64)] | None = None
-    """The CLI's id of the conversation."""
-    waiting_for: Annotated[list[WaitingFor], Field(max_length=50)] = []
-    start_time: Timestamp | None = None
-    """When the first attempt's agent started."""
-    completion_time: Timestamp | None = None
-    """When the final phase was decided."""
-    model: Annotated[str, Field(max_length=100)] | None = None
-    image: Annotated[str, Field(max_length=500)] | None = None
-    limits: Limits | None = None
-    usage: Usage | None = None
-    result: Result | None = None
-    artifacts: Annotated[list[ArtifactStatus], Field(max_length=100)] = []
-
-    @classmethod
-    @override
-    def rules(cls) -> list[dict[str, str]]:
-        """A final phase is final, whoever writes."""
-        finals = ", ".join(f"'{phase}'" for phase in Phase if phase.final)
-        return [
-            cel(
-                f"!(oldSelf.phase in [{finals}]) || self.phase == oldSelf.phase",
-                "a final phase never changes: continue with a new session (resumeFrom)",
-            )
-        ]
-
-
-def initial_status() -> dict[str, Any]:
-    """The status that the CRD defaults to, so that `kubectl` and kstatus are right before the first write."""
-    return {
-        "phase": Phase.PENDING.value,
-        "observedGeneration": -1,
-        "conditions": [condition.to_api() for condition in initial_conditions()],
-    }

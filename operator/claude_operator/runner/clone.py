@@ -46,7 +46,8 @@ class RemoteRefs:
 
     default_branch: str | None
     branches: dict[str, str]
-    """Name to commit, of those that were asked for; the default branch among them."""
+    """Name to commit, of those that were asked for; the default branch among them. Refs that are no
+    branches have their whole name."""
 
 
 def parse_refs(listing: str) -> RemoteRefs:
@@ -62,6 +63,8 @@ def parse_refs(listing: str) -> RemoteRefs:
             head = value
         elif name.startswith("refs/heads/"):
             branches[name.removeprefix("refs/heads/")] = value
+        elif name.startswith("refs/"):
+            branches[name] = value
     if default is not None and head is not None:
         branches.setdefault(default, head)
     return RemoteRefs(default, branches)
@@ -83,6 +86,10 @@ def choose_base(refs: RemoteRefs, assignment: Assignment) -> str:
             )
         wanted = refs.default_branch
     if wanted not in refs.branches:
+        if wanted.startswith("refs/"):
+            raise RunError(
+                Reason.CLONE_FAILED, f"{where} has no {wanted}: the pull request may have been deleted"
+            )
         if not refs.branches:
             raise RunError(
                 Reason.CLONE_FAILED,
@@ -101,6 +108,10 @@ def choose_base(refs: RemoteRefs, assignment: Assignment) -> str:
             "choose another publish.branch, or delete that one",
         )
     return wanted
+
+
+def _ref(base: str) -> str:
+    return base if base.startswith("refs/") else f"refs/heads/{base}"
 
 
 async def configure(assignment: Assignment, *, state: Path, forwarder: str) -> Git:
@@ -129,22 +140,25 @@ async def clone(git: Git, assignment: Assignment, *, workspace: Path) -> Clone:
     url = assignment.repository_url
     asked = ["HEAD", f"refs/heads/{assignment.publish_branch}"]
     if assignment.base_branch is not None:
-        asked.append(f"refs/heads/{assignment.base_branch}")
+        asked.append(_ref(assignment.base_branch))
     try:
         listing = await git.run("ls-remote", "--symref", url, *asked, within=LIST_SECONDS)
         base = choose_base(parse_refs(listing), assignment)
         path = workspace / assignment.repository_path.rpartition("/")[2]
         # No template: it would put sample hooks there. --branch also makes the clone complete when
         # the remote's HEAD points nowhere.
-        await git.run(
-            "clone", "--quiet", "--template=", "--branch", base, "--", url, str(path), within=CLONE_SECONDS
-        )
+        chosen = () if base.startswith("refs/") else ("--branch", base)
+        await git.run("clone", "--quiet", "--template=", *chosen, "--", url, str(path), within=CLONE_SECONDS)
+        if not chosen:
+            # Of a pull request: no branch, so a clone does not bring it.
+            await git.run("fetch", "--quiet", url, base, cwd=path, within=CLONE_SECONDS)
         await git.run(
             "switch",
             "--quiet",
             "--no-track",
             "--create",
             assignment.publish_branch,
+            *(() if chosen else ("FETCH_HEAD",)),
             cwd=path,
             within=QUICK_SECONDS,
         )

@@ -98,6 +98,14 @@ def _text(content: object) -> str:
 
 
 def _workplace(assignment: Assignment, base_branch: str, base_commit: str) -> str:
+    if assignment.read_only:
+        return (
+            f"The repository {assignment.repository_url} is cloned into the current directory, at "
+            f"{base_branch} ({base_commit}).\n"
+            "- Nothing of what you change is kept: this session may not push. Read, run and judge.\n"
+            "- Nobody watches: do not ask questions, decide by yourself and say what you decided.\n"
+            "- Your last message is the result: say in it what you found, and what you could not find out."
+        )
     return (
         f"The repository {assignment.repository_url} is cloned into the current directory. You are on the "
         f"branch {assignment.publish_branch}, which starts from {base_branch} at {base_commit}.\n"

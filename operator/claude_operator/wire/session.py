@@ -94,8 +94,10 @@ class Assignment(Message):
     """As people know it (`https://host/owner/repo`): the origin's URL in the clone. Git traffic goes
     through the forwarder all the same (url.<base>.insteadOf)."""
     base_branch: str | None = None
-    """None: the remote's default branch."""
+    """A branch, or a whole ref such as `refs/pull/7/head`. None: the remote's default branch."""
     publish_branch: str
+    read_only: bool = False
+    """Nothing is pushed, and the gateway would refuse it."""
     pull_request: PullRequest | None = None
     model: str
     tools: list[str]

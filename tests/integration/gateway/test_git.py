@@ -348,3 +348,16 @@ async def test_a_cancelled_session_may_push_within_its_grace_and_not_after(world
 
     assert "grace is over" in said
     assert f"refs/heads/{branch_of(other)}" not in world.branches()
+
+
+async def test_a_read_only_session_fetches_and_pushes_nothing(world: World) -> None:
+    session, pod, assignment = await world.claimed(readOnly=True)
+    assert assignment["readOnly"]
+    clone = await world.clone(pod)
+    await world.commit(pod, clone)
+    said = await push(world, pod, clone, f"HEAD:{branch_of(session)}")
+    assert "spec.readOnly" in said
+    status, refusal = await raw_push(world, pod, b"0000")
+    assert (status, "spec.readOnly" in refusal) == (403, True)
+    assert list(world.branches()) == ["refs/heads/main"]
+    assert "spec.readOnly" in (await world.event(session, "push_refused"))["message"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,3 +118,33 @@ async def test_a_wrong_key_ends_in_seconds_with_the_gateways_words(world: World,
         await pod.kill()
     assert pod.termination.reason is Reason.MODEL_AUTH_FAILED
     assert "refuses the key in Secret anthropic" in pod.termination.message
+
+
+async def test_a_read_only_session_sees_a_pull_request_and_leaves_nothing(world: World, claude: Path) -> None:
+    """As for a fork's pull request: its commit stands in the base repository under refs/pull alone."""
+    bare = world.git.repositories.root / "acme/greetings.git"
+    author = ("-c", "user.name=Eve", "-c", "user.email=eve@example.com")
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", *author, *args], cwd=bare, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    head = git("commit-tree", "main^{tree}", "-p", "main", "-m", "from a fork")
+    git("update-ref", "refs/pull/7/head", head)
+    session = world.cluster.add_session(
+        "review",
+        requirements=script(Step(tools=(WRITE,)), Step(text=("Looked.",))),
+        branch="refs/pull/7/head",
+        readOnly=True,
+    )
+    pod = await start(world, claude, session)
+    try:
+        assert await pod.wait(60) == 0, pod.log
+    finally:
+        await pod.kill()
+    record = await world.close_attempt(session)
+    assert record["attempts"][0]["reported"]["summary"] == "Looked."
+    assert "published" not in record
+    assert list(world.branches()) == ["refs/heads/main", "refs/pull/7/head"]
+    cloned = next(one for one in await world.journal(session) if one["type"] == "runner.cloned")
+    assert head[:12] in cloned["data"]["message"]

@@ -75,6 +75,7 @@ class GitProxy:
             raise
         if wanted.service is Service.RECEIVE_PACK:
             live.require_push()
+            self._require_writer(live)
         target = await self._target(live, wanted)
         if wanted.advertisement:
             return await self._advertise(request, live, wanted, target)
@@ -91,6 +92,12 @@ class GitProxy:
                 f"{wanted.host}/{wanted.repository} is not this session's repository "
                 f"({grant.host}/{grant.repository})",
             )
+
+    def _require_writer(self, live: Live) -> None:
+        if live.grant.spec.read_only:
+            why = "this session may not push (spec.readOnly)"
+            self._journal.note_of(live, "push_refused", {"message": why})
+            raise Refusal(403, Reason.PUBLISH_REJECTED, why)
 
     async def _target(self, live: Live, wanted: Endpoint) -> Target:
         grant = live.grant
