@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from claude_operator.engine import status
 from claude_operator.engine.attempt import ended
 from claude_operator.resources.lifecycle import Reason
-from claude_operator.resources.session import Usage
+from claude_operator.resources.session_status import Usage
 from tests.unit.engine.objects import CONFIG, NOW
 from tests.unit.engine.test_attempt import job, of, pod, terminated
 

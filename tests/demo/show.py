@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from claude_operator.resources.lifecycle import Phase
-from claude_operator.resources.session import SessionStatus
+from claude_operator.resources.session_status import SessionStatus
 from claude_operator.wire import transcript
 from tests.cluster.places import REPOSITORY
 from tests.cluster.waiting import wait_until

@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from claude_operator.resources.lifecycle import FINAL_PHASES, Phase
-from claude_operator.resources.session import (
-    MUTABLE_FIELDS,
-    SessionSpec,
-    SessionStatus,
-    initial_status,
-)
+from claude_operator.resources.session import MUTABLE_FIELDS, SessionSpec
+from claude_operator.resources.session_status import SessionStatus, initial_status
 from tests.cluster.controlplane import ControlPlane
 from tests.integration.witness import Object, Witness, refused
 

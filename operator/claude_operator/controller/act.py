@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from claude_operator.kube.client import KubeClient
     from claude_operator.kube.events import EventRecorder
     from claude_operator.record.gateway import Gateway
-    from claude_operator.resources.session import SessionStatus
+    from claude_operator.resources.session_status import SessionStatus
 
 
 class Creation(Enum):

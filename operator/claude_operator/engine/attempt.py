@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from claude_operator.engine.config import EngineConfig
-    from claude_operator.resources.session import Attempt
+    from claude_operator.resources.session_status import Attempt
 
 
 _SIGTERM_EXIT = 128 + 15

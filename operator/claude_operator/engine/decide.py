@@ -27,7 +27,8 @@ from claude_operator.engine.job import job_name
 from claude_operator.engine.observation import Intent, Observed, Proposal
 from claude_operator.engine.views import format_time, parse_time
 from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.session import Attempt, SessionStatus, SessionType, WaitingFor
+from claude_operator.resources.session import SessionType
+from claude_operator.resources.session_status import Attempt, SessionStatus, WaitingFor
 from claude_operator.wire.internal import Outcome
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from claude_operator.engine.observation import Job, Proposal
-    from claude_operator.resources.session import SessionStatus
+    from claude_operator.resources.session_status import SessionStatus
     from claude_operator.wire.internal import Outcome
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from claude_operator.resources.lifecycle import Phase, Reason
     from claude_operator.resources.pod import PodSpec
     from claude_operator.resources.project import ProjectSpec
-    from claude_operator.resources.session import Limits, Retry, SessionStatus, SessionType, When
+    from claude_operator.resources.session import Limits, Retry, SessionType, When
+    from claude_operator.resources.session_status import SessionStatus
     from claude_operator.wire.internal import Outcome, SessionRecord
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from claude_operator.engine.views import format_time
 from claude_operator.resources.condition import EPOCH, Condition, ConditionStatus, ConditionType
 from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.session import Attempt, Result, SessionStatus, Usage
+from claude_operator.resources.session_status import Attempt, Result, SessionStatus, Usage
 
 if TYPE_CHECKING:
     from datetime import datetime

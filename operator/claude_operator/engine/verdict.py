@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from claude_operator.engine.attempt import Ended
     from claude_operator.engine.config import EngineConfig
     from claude_operator.engine.observation import Intent
-    from claude_operator.resources.session import Attempt, Limits, Usage
+    from claude_operator.resources.session import Limits
+    from claude_operator.resources.session_status import Attempt, Usage
     from claude_operator.wire.internal import AttemptRecord, SessionRecord
 
 INFRASTRUCTURE = frozenset(

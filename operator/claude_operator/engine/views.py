@@ -25,7 +25,8 @@ from claude_operator.engine.observation import (
 from claude_operator.resources.condition import ConditionStatus, ConditionType
 from claude_operator.resources.identity import LABEL_ATTEMPT, LABEL_SESSION_UID, SESSION_CONTAINER
 from claude_operator.resources.project import ProjectSpec, ProjectStatus
-from claude_operator.resources.session import SessionSpec, SessionStatus
+from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session_status import SessionStatus
 
 Json = Mapping[str, Any]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from claude_operator.resources.condition import Condition
     from claude_operator.resources.project import ProjectSpec, ProjectStatus
-    from claude_operator.resources.session import SessionSpec, SessionStatus
+    from claude_operator.resources.session import SessionSpec
+    from claude_operator.resources.session_status import SessionStatus
 
 
 class ClusterUnavailableError(Exception):

@@ -26,7 +26,8 @@ from claude_operator.kube.kinds import CONFIG_MAPS, JOBS, PODS, PROJECTS, SECRET
 from claude_operator.kube.listwatch import Change, ListWatch
 from claude_operator.kube.request import Selection
 from claude_operator.resources.project import ProjectSpec, ProjectStatus
-from claude_operator.resources.session import SessionSpec, SessionStatus
+from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session_status import SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from claude_operator.gateway.model.accounts import of_row
 from claude_operator.gateway.model.usage import Spent
 from claude_operator.gateway.store import tables
-from claude_operator.resources.session import ArtifactStatus, PullRequestStatus
+from claude_operator.resources.session_status import ArtifactStatus, PullRequestStatus
 from claude_operator.wire.internal import (
     AttemptRecord,
     KnownSession,

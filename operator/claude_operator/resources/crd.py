@@ -28,7 +28,8 @@ from claude_operator.resources.identity import (
 )
 from claude_operator.resources.model import cel
 from claude_operator.resources.project import ProjectSpec, ProjectStatus, initial_project_status
-from claude_operator.resources.session import SessionSpec, SessionStatus, initial_status
+from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session_status import SessionStatus, initial_status
 from claude_operator.resources.structural import structural_schema
 
 if TYPE_CHECKING:

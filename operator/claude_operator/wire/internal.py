@@ -30,7 +30,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.session import ArtifactStatus, PullRequestStatus, SessionType, Usage
+from claude_operator.resources.session import SessionType
+from claude_operator.resources.session_status import ArtifactStatus, PullRequestStatus, Usage
 from claude_operator.wire.message import Message
 from claude_operator.wire.session import RunResult
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from claude_operator.resources.session import Usage
+from claude_operator.resources.session_status import Usage
 from claude_operator.wire.internal import (
     OUTCOMES_PATH,
     SESSIONS_PATH,

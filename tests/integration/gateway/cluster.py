@@ -35,7 +35,8 @@ from claude_operator.resources.identity import (
     SESSION_SERVICE_ACCOUNT,
 )
 from claude_operator.resources.project import ProjectSpec, ProjectStatus
-from claude_operator.resources.session import SessionSpec, SessionStatus
+from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session_status import SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from claude_operator.resources.lifecycle import Phase
-from claude_operator.resources.session import SessionStatus
+from claude_operator.resources.session_status import SessionStatus
 from tests.integration.gateway.cluster import Pod, internal_token, sign
 from tests.integration.gateway.conftest import World, open_world, restarted
 

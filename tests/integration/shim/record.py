@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from claude_operator.resources.session import Usage
+from claude_operator.resources.session_status import Usage
 from claude_operator.wire.internal import SESSIONS_PATH, AttemptRecord, RecordedEvent, SessionRecord
 from claude_operator.wire.session import RunResult
 

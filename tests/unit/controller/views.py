@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from claude_operator.engine.observation import DependencyIntent, Intent, Job, Session
 from claude_operator.engine.views import session_view
 from claude_operator.resources.lifecycle import Phase
-from claude_operator.resources.session import SessionStatus, When
+from claude_operator.resources.session import When
+from claude_operator.resources.session_status import SessionStatus
 
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 

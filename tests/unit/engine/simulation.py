@@ -23,7 +23,7 @@ from claude_operator.engine.observation import (
     Terminated,
 )
 from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.session import SessionStatus, Usage
+from claude_operator.resources.session_status import SessionStatus, Usage
 from claude_operator.wire.internal import AttemptRecord, Outcome, SessionRecord
 from claude_operator.wire.session import Termination
 from tests.unit.engine.objects import CONFIG, NOW, UID, project, session

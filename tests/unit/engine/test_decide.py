@@ -15,13 +15,13 @@ from claude_operator.engine.observation import DependencyState, GatewayFacts, Ob
 from claude_operator.engine.views import format_time
 from claude_operator.resources.condition import ConditionStatus, ConditionType, initial_conditions
 from claude_operator.resources.lifecycle import Phase, Reason
-from claude_operator.resources.session import Usage
+from claude_operator.resources.session_status import Usage
 from claude_operator.wire.internal import SessionRecord
 from tests.unit.engine.objects import CONFIG, NOW, UID, observed, project, session
 from tests.unit.engine.test_attempt import job, pod, terminated
 
 if TYPE_CHECKING:
-    from claude_operator.resources.session import SessionStatus
+    from claude_operator.resources.session_status import SessionStatus
 
 NEEDS_PLAN = [{"name": "plan"}]
 

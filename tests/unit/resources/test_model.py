@@ -7,7 +7,8 @@ from claude_operator.resources.lifecycle import ATTEMPT_REASONS, FINAL_PHASES, P
 from claude_operator.resources.model import api_name
 from claude_operator.resources.pod import PodSpec
 from claude_operator.resources.project import ProjectSpec, ProjectStatus, initial_project_status
-from claude_operator.resources.session import SessionSpec, SessionStatus, initial_status
+from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session_status import SessionStatus, initial_status
 
 
 @pytest.mark.parametrize(

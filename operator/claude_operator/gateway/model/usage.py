@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from claude_operator.resources.session import Usage
+from claude_operator.resources.session_status import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from claude_operator.shim.core.output import CONTENT_BYTES, Artifact, Collector
 
 if TYPE_CHECKING:
-    from claude_operator.resources.session import ArtifactStatus
+    from claude_operator.resources.session_status import ArtifactStatus
     from claude_operator.shim.core.links import Links
     from claude_operator.shim.core.sessions import Sessions
     from claude_operator.shim.core.view import SessionView
