@@ -15,7 +15,7 @@ from claude_operator.controller.act import Creation
 from claude_operator.controller.memory import Memory
 from claude_operator.controller.queue import Again
 from claude_operator.engine.attempt import next_attempt, open_attempt, unstopped
-from claude_operator.engine.decide import decide
+from claude_operator.engine.decide import callback_of, decide
 from claude_operator.engine.decision import CloseAttempt, ReportOutcome
 from claude_operator.engine.views import format_time, session_view
 from claude_operator.kube.errors import ApiError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from claude_operator.engine.observation import Observed, Session
     from claude_operator.kube.client import KubeClient
     from claude_operator.record.gateway import Gateway
+    from claude_operator.wire.internal import Callback
 
 log = logging.getLogger(__name__)
 
@@ -294,9 +295,11 @@ class Reconciler:
 
     async def _report_deleted(self, session: Session) -> None:
         kind = session.intent.type if session.intent is not None else SessionType.IMPLEMENTATION
-        await self.void((session.namespace, session.name), session.uid, kind)
+        await self.void((session.namespace, session.name), session.uid, kind, callback_of(session))
 
-    async def void(self, name: tuple[str, str], uid: str, kind: SessionType) -> None:
+    async def void(
+        self, name: tuple[str, str], uid: str, kind: SessionType, callback: Callback | None = None
+    ) -> None:
         """A session was deleted unfinished: nothing of it may run or push any more."""
         outcome = Outcome(
             namespace=name[0],
@@ -306,6 +309,7 @@ class Reconciler:
             phase="Deleted",
             message="the session was deleted before it was finished",
             finished_at=format_time(datetime.now(UTC)),
+            callback=callback,
         )
         try:
             stands = await self._parts.gateway.report(outcome)

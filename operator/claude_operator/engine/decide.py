@@ -24,12 +24,12 @@ from claude_operator.engine.decision import (
     TellCancel,
 )
 from claude_operator.engine.job import job_name
-from claude_operator.engine.observation import Intent, Observed, Proposal
+from claude_operator.engine.observation import Intent, Observed, Proposal, Session
 from claude_operator.engine.views import format_time, parse_time
 from claude_operator.resources.lifecycle import Phase, Reason
 from claude_operator.resources.session import SessionType
 from claude_operator.resources.session_status import Attempt, SessionStatus, WaitingFor
-from claude_operator.wire.internal import Outcome
+from claude_operator.wire.internal import Callback, Outcome
 
 if TYPE_CHECKING:
     from claude_operator.engine.config import EngineConfig
@@ -284,7 +284,8 @@ def _refuse_invalid_choice(situation: Situation) -> Decision | None:
     project = situation.observed.project
     assert project is not None, "the chain waits for the project first"
     assert project.spec is not None, "the chain waits for the project first"
-    found = resolve.problems(situation.intent, project.spec)
+    notify = situation.observed.session.notify
+    found = resolve.problems(situation.intent, project.spec, notify_url=notify.url if notify else None)
     if not found:
         return None
     return _finish_session(situation, End(Phase.FAILED, Reason.INVALID_SPEC, "; ".join(found)))
@@ -367,6 +368,7 @@ def _finish(
             commit=published.commit if published else None,
             artifacts=[artifact.path for artifact in record.artifacts] if record else [],
             finished_at=format_time(now),
+            callback=callback_of(session),
         )
         return Decision(ask=ReportOutcome(outcome=outcome))
     phase = Phase(outcome.phase) if outcome.phase in set(Phase) else end.phase
@@ -381,6 +383,16 @@ def _finish(
     if phase is not Phase.SUCCEEDED:
         event = SessionEvent(warning=phase is Phase.FAILED, reason=reason, message=outcome.message)
     return Decision(status=wanted, event=event)
+
+
+def callback_of(session: Session) -> Callback | None:
+    """Whom the gateway is to tell of the session's end."""
+    notify = session.notify
+    if notify is None:
+        return None
+    return Callback(
+        url=notify.url, secret=notify.secret, session_id=notify.session_id, project=notify.project
+    )
 
 
 def _asking(situation: Situation, ask: Ask) -> Decision:

@@ -53,6 +53,17 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyIntent:
+    """spec.notify, with what else the gateway must know to act on it."""
+
+    url: str
+    secret: str | None
+    session_id: str
+    """As HTTP clients know the session."""
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """A ClaudeSession as last seen."""
 
@@ -67,6 +78,8 @@ class Session:
     """None: the spec cannot be read, see `spec_error`."""
     spec_error: str
     status: SessionStatus
+    notify: NotifyIntent | None = None
+    """Read apart from the rest of the spec: whoever waits is told of a spec that cannot be read, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,13 +57,14 @@ def resolve(intent: Intent, project: ProjectSpec, config: EngineConfig) -> Resol
     )
 
 
-def problems(intent: Intent, project: ProjectSpec) -> list[str]:
+def problems(intent: Intent, project: ProjectSpec, *, notify_url: str | None = None) -> list[str]:
     """Every choice that the project does not allow, each naming field, value and remedy."""
     found = []
     for check in (
         lambda: choices.repository_of(intent.repository, project),
         lambda: choices.model_of(intent.model, project),
         lambda: choices.require_branch(intent.publish_branch, project),
+        lambda: choices.require_notify_host(notify_url, project),
     ):
         try:
             check()

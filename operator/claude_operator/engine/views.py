@@ -17,15 +17,21 @@ from claude_operator.engine.observation import (
     Intent,
     Job,
     JobEnd,
+    NotifyIntent,
     Pod,
     Project,
     Session,
     Terminated,
 )
 from claude_operator.resources.condition import ConditionStatus, ConditionType
-from claude_operator.resources.identity import LABEL_ATTEMPT, LABEL_SESSION_UID, SESSION_CONTAINER
+from claude_operator.resources.identity import (
+    LABEL_ATTEMPT,
+    LABEL_SESSION_UID,
+    SESSION_CONTAINER,
+    session_id_of,
+)
 from claude_operator.resources.project import ProjectSpec, ProjectStatus
-from claude_operator.resources.session import SessionSpec
+from claude_operator.resources.session import Notify, SessionSpec
 from claude_operator.resources.session_status import SessionStatus
 
 Json = Mapping[str, Any]
@@ -58,6 +64,20 @@ def session_view(obj: Json) -> Session:
         intent=intent,
         spec_error=error,
         status=_status(obj.get("status") or {}),
+        notify=_notify(meta, obj.get("spec") or {}),
+    )
+
+
+def _notify(meta: Json, spec: Json) -> NotifyIntent | None:
+    try:
+        notify = Notify.model_validate(spec["notify"])
+    except (KeyError, ValidationError):
+        return None
+    return NotifyIntent(
+        url=notify.url,
+        secret=notify.secret_ref.name if notify.secret_ref else None,
+        session_id=session_id_of(meta["name"], meta["uid"], meta.get("labels") or {}),
+        project=str(spec.get("project") or "default"),
     )
 
 

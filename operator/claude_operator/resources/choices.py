@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from claude_operator.resources.session import Limits
 
@@ -85,6 +86,27 @@ def require_branch(branch: str | None, project: ProjectSpec) -> None:
     raise NotAllowedError(
         f"spec.publish.branch: {branch!r} matches none of the project's branchPatterns ({patterns})"
     )
+
+
+def require_notify_host(url: str | None, project: ProjectSpec) -> None:
+    """Where the session's end is told; None, nowhere, is always allowed.
+
+    Raises:
+        NotAllowedError: the project names its hosts, and this is none of them.
+    """
+    if url is None or not project.notify_hosts:
+        return
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise NotAllowedError(f"spec.notify.url: it is not a URL: {error}") from error
+    usual = port in (None, 443 if parts.scheme == "https" else 80)
+    if (host in project.notify_hosts and usual) or f"{host}:{port}" in project.notify_hosts:
+        return
+    known = ", ".join(project.notify_hosts)
+    shown = host if usual else f"{host}:{port}"
+    raise NotAllowedError(f"spec.notify.url: {shown!r} is not one of the project's notifyHosts ({known})")
 
 
 def limits_of(own: Limits | None, project: ProjectSpec) -> Limits | None:

@@ -111,6 +111,17 @@ class CancelRequest(Message):
     """Time for the runner to checkpoint and push; the model is refused at once."""
 
 
+class Callback(Message):
+    """Whom to tell of a session's end: its `spec.notify`, which may be gone with the custom resource."""
+
+    url: str
+    secret: str | None = None
+    """Name of the Secret with the signing key; None: the project's."""
+    session_id: str
+    """As HTTP clients know the session."""
+    project: str
+
+
 class Outcome(Message):
     """How a session ended: what its dependents need of it, kept when the custom resource is gone."""
 
@@ -127,6 +138,8 @@ class Outcome(Message):
     commit: str | None = None
     artifacts: list[str] = []
     finished_at: str = ""
+    callback: Callback | None = None
+    """On the way to the gateway alone: a URL can be a secret, and nobody who reads an outcome needs it."""
 
 
 class InboxPost(Message):

@@ -16,7 +16,7 @@ from claude_operator.engine.views import format_time
 from claude_operator.resources.condition import ConditionStatus, ConditionType, initial_conditions
 from claude_operator.resources.lifecycle import Phase, Reason
 from claude_operator.resources.session_status import Usage
-from claude_operator.wire.internal import SessionRecord
+from claude_operator.wire.internal import Callback, SessionRecord
 from tests.unit.engine.objects import CONFIG, NOW, UID, observed, project, session
 from tests.unit.engine.test_attempt import job, pod, terminated
 
@@ -255,3 +255,44 @@ def test_the_time_of_the_defaulted_condition_is_gone_with_the_first_write() -> N
     (ready,) = (one for one in written.conditions if one.type == ConditionType.READY)
     assert ready.status is ConditionStatus.FALSE
     assert ready.last_transition_time == format_time(NOW + timedelta(seconds=3))
+
+
+CALLBACK = {"url": "https://hooks.example.com/done", "secretRef": {"name": "hook"}}
+
+
+@pytest.mark.parametrize(
+    ("seen", "phase"),
+    [
+        (observed(session=session(notify=CALLBACK, cancel=True)), Phase.CANCELLED),
+        (observed(session=session(notify=CALLBACK, model="gpt")), Phase.FAILED),
+        (observed(session=session(notify=CALLBACK, requirements="", project="default")), Phase.FAILED),
+        (
+            observed(
+                session=session(notify=CALLBACK, dependencies=NEEDS_PLAN),
+                dependencies=(DependencyState(name="plan", phase=Phase.FAILED),),
+            ),
+            Phase.FAILED,
+        ),
+        (
+            observed(
+                session=session(notify=CALLBACK, dependencies=[{"name": "plan", "when": "Failed"}]),
+                dependencies=(DependencyState(name="plan", phase=Phase.SUCCEEDED),),
+            ),
+            Phase.SKIPPED,
+        ),
+    ],
+    ids=["cancelled", "invalid choice", "unreadable spec", "dependency failed", "skipped"],
+)
+def test_every_end_names_whom_to_tell_also_without_any_attempt(seen: Observed, phase: Phase) -> None:
+    asked = now(seen).ask
+    assert isinstance(asked, ReportOutcome)
+    assert asked.outcome.phase == phase
+    assert asked.outcome.callback == Callback(
+        url="https://hooks.example.com/done", secret="hook", session_id=UID, project="default"
+    )
+
+
+def test_a_session_without_notify_names_nobody() -> None:
+    asked = now(observed(session=session(cancel=True))).ask
+    assert isinstance(asked, ReportOutcome)
+    assert asked.outcome.callback is None

@@ -106,3 +106,27 @@ def test_a_repository_without_a_host_is_on_the_first_one() -> None:
 )
 def test_quantities(text: str, value: float) -> None:
     assert quantity(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://hooks.example.com/a?b", True),
+        ("https://HOOKS.example.com:443/a", True),
+        ("http://hooks.example.com", True),
+        ("https://hooks.example.com:8443/", False),
+        ("http://ci.example.com:9000/x", True),
+        ("http://ci.example.com/x", False),
+        ("https://hooks.example.com.evil.example/", False),
+        ("https://evil.example/hooks.example.com", False),
+        ("https://hooks.example.com@evil.example/", False),
+    ],
+)
+def test_a_callback_goes_to_the_projects_hosts(url: str, *, allowed: bool) -> None:
+    rules = spec_of(notifyHosts=["hooks.example.com", "ci.example.com:9000"])
+    chosen = session(notify={"url": url}).intent
+    assert chosen is not None
+    found = problems(chosen, rules, notify_url=url)
+    assert bool(found) is not allowed
+    assert all(one.startswith("spec.notify.url: ") and "notifyHosts" in one for one in found)
+    assert problems(chosen, spec_of(), notify_url=url) == []
