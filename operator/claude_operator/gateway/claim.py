@@ -22,7 +22,7 @@ from claude_operator.gateway.live import Grant
 from claude_operator.gateway.model.accounts import spent_by_session
 from claude_operator.gateway.scope import caps_of, model_of, publish_branch_of, repository_of
 from claude_operator.gateway.store import tables
-from claude_operator.resources.identity import LABEL_ATTEMPT, LABEL_SESSION_UID, SESSION_KIND
+from claude_operator.resources.identity import LABEL_ATTEMPT, LABEL_SESSION_UID, SESSION_KIND, session_id_of
 from claude_operator.resources.lifecycle import Reason
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ class Claimer:
             host=repository.host,
             repository=repository.path,
             publish_branch=publish_branch_of(session.name, session.uid, spec, rules),
+            session_id=session_id_of(session.name, session.uid, session.labels),
             resume_uid=resume_uid,
         )
 

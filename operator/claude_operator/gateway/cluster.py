@@ -57,6 +57,8 @@ class Session:
     deleting: bool
     spec: SessionSpec
     status: SessionStatus
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class Credential:
     auth_token: str = field(default="", repr=False)
     username: str = field(default="x-access-token", repr=False)
     password: str = field(default="", repr=False)
+    signing_key: str = field(default="", repr=False)
+    """For callbacks: it signs what is sent, and never leaves."""
 
     def lists(self, url: URL) -> bool:
         """Whether it may be sent to the origin of `url`."""
@@ -111,7 +113,7 @@ def read(name: str, secret: Secret) -> Credential:
                 ProjectReason.SECRET_INVALID, f"Secret {name}: the key `{key}` is not UTF-8 text"
             ) from None
 
-    for key in ("apiKey", "authToken", "username", "password"):
+    for key in ("apiKey", "authToken", "username", "password", "signingKey"):
         if any(character in text(key) for character in "\r\n\0"):
             raise CredentialError(
                 ProjectReason.SECRET_INVALID, f"Secret {name}: the key `{key}` holds more than one line"
@@ -129,6 +131,7 @@ def read(name: str, secret: Secret) -> Credential:
         auth_token=text("authToken"),
         username=text("username", "x-access-token"),
         password=text("password"),
+        signing_key=text("signingKey"),
     )
 
 

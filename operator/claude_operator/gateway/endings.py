@@ -7,11 +7,12 @@ stand: what was acted on does not change.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, update
 
 from claude_operator.gateway import inbox
+from claude_operator.gateway.callbacks.owe import owe
 from claude_operator.gateway.claims import EMPTY_SUMS, ensure_session
 from claude_operator.gateway.clock import stamp, utc_now
 from claude_operator.gateway.journal import append, entry
@@ -19,6 +20,8 @@ from claude_operator.gateway.records import NEVER_CLAIMED, outcome_of
 from claude_operator.gateway.store import tables
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
     from claude_operator.gateway.live import Grant
@@ -92,12 +95,21 @@ def cancel(connection: Connection, uid: str, request: CancelRequest) -> bool:
     return True
 
 
-def conclude(connection: Connection, outcome: Outcome) -> Outcome:
-    """Put a session's end on record; the outcome that stands is returned."""
+def conclude(connection: Connection, outcome: Outcome, metadata: Mapping[str, Any] | None = None) -> Outcome:
+    """Put a session's end on record; the outcome that stands is returned.
+
+    Whoever is to be told of it is owed that from the same moment on, never the one without the other.
+
+    Args:
+        connection: within a transaction.
+        outcome: how it ended.
+        metadata: what the client gave the session to keep, for its callback.
+    """
     standing = outcome_of(connection, outcome.uid)
     if standing is not None:
         return standing
     attempts, locks = tables.attempts, tables.branch_locks
+    kept = outcome.model_copy(update={"callback": None})
     ensure_session(connection, outcome.uid, outcome.namespace, outcome.name)
     connection.execute(
         insert(tables.outcomes).values(
@@ -105,7 +117,7 @@ def conclude(connection: Connection, outcome: Outcome) -> Outcome:
             namespace=outcome.namespace,
             name=outcome.name,
             recorded_at=stamp(),
-            body=outcome.model_dump_json(),
+            body=kept.model_dump_json(),
         )
     )
     connection.execute(
@@ -116,4 +128,5 @@ def conclude(connection: Connection, outcome: Outcome) -> Outcome:
     connection.execute(delete(locks).where(locks.c.session_uid == outcome.uid))
     data = {"phase": str(outcome.phase), "reason": outcome.reason, "message": outcome.message}
     append(connection, outcome.uid, 0, "gateway", [entry("outcome", data)])
-    return outcome
+    owe(connection, outcome, metadata)
+    return kept

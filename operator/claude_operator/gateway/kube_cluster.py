@@ -79,6 +79,8 @@ class KubeCluster:
             deleting="deletionTimestamp" in meta,
             spec=spec,
             status=status,
+            labels=meta.get("labels") or {},
+            annotations=meta.get("annotations") or {},
         )
 
     async def project(self, namespace: str, name: str) -> Project | None:

@@ -49,6 +49,8 @@ class Grant(BaseModel):
     repository: str
     """`owner/repo`."""
     publish_branch: str
+    session_id: str = ""
+    """As HTTP clients know the session."""
     resume_uid: str | None = None
     """The session whose checkpoint the attempt goes on from."""
 

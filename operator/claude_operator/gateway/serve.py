@@ -13,6 +13,8 @@ from aiohttp import web
 
 from claude_operator.gateway import tls
 from claude_operator.gateway.assignment import Assigner
+from claude_operator.gateway.callbacks.notifier import Notifier
+from claude_operator.gateway.callbacks.owe import KIND
 from claude_operator.gateway.claim import Claimer
 from claude_operator.gateway.credentials import Credentials
 from claude_operator.gateway.egress import ConnectProxy
@@ -165,6 +167,7 @@ class Gateway:
             journal=self.journal,
             wakeups=self.wakeups,
             meter=self.meter,
+            cluster=self._cluster,
             stopping=self.stopping,
         )
         connect = ConnectProxy(
@@ -175,12 +178,13 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
         )
+        notifier = Notifier(projects=self.projects, credentials=credentials, upstreams=upstreams)
         outbox = Outbox(
             store=self.store,
             wakeups=self.wakeups,
             metrics=self.metrics,
             pace=settings.outbox,
-            kinds={},
+            kinds={KIND: notifier.deliver},
         )
         context = await self._tls()
         await verifier.refresh()

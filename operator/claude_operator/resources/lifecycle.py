@@ -7,6 +7,10 @@ reason is never reworded and a new one is added here before it can appear in a s
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Phase(StrEnum):
@@ -37,6 +41,15 @@ class Phase(StrEnum):
 
 
 FINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED, Phase.SKIPPED})
+
+Ended = Literal["completed", "failed", "cancelled"]
+ENDED_AS: Mapping[Phase, Ended] = {
+    Phase.SUCCEEDED: "completed",
+    Phase.FAILED: "failed",
+    Phase.CANCELLED: "cancelled",
+    Phase.SKIPPED: "cancelled",
+}
+"""Each final phase in the words of the HTTP APIs and callbacks."""
 
 
 class Reason(StrEnum):

@@ -198,6 +198,8 @@ class ProjectSpec(ApiModel):
     pod: PodChoices | None = None
     notify_hosts: Annotated[list[Host], Field(max_length=50)] = []
     """Hosts that `notify.url` may name; empty: every public one."""
+    notify_secret: Name | None = None
+    """Signs the callbacks of sessions that name no Secret, to the hosts that it lists."""
     triggers: Triggers | None = None
 
 

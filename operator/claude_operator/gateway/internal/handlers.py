@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -12,8 +13,10 @@ from aiohttp import web
 from sqlalchemy import select
 
 from claude_operator.gateway import blobs, endings, inbox, records
+from claude_operator.gateway.callbacks.owe import client_metadata
 from claude_operator.gateway.clock import parse
-from claude_operator.gateway.errors import Refusal
+from claude_operator.gateway.cluster import ClusterUnavailableError, ForbiddenError
+from claude_operator.gateway.errors import Refusal, unavailable
 from claude_operator.gateway.journal import append, entry
 from claude_operator.gateway.outbox import queue
 from claude_operator.gateway.session.handlers import bearer, body_of, message_response, number
@@ -21,8 +24,11 @@ from claude_operator.gateway.store import tables
 from claude_operator.wire import internal as wire
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import Connection
 
+    from claude_operator.gateway.cluster import Cluster
     from claude_operator.gateway.identity import TokenVerifier
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live, LiveAttempts
@@ -37,6 +43,8 @@ _SETTLE_SECONDS: Final = 5.0
 _FOLLOW_SECONDS: Final = 15.0
 """An empty line goes out at least that often, so that both sides notice a dead connection."""
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class InternalPort:
@@ -49,6 +57,7 @@ class InternalPort:
     journal: Journal
     wakeups: Wakeups
     meter: Meter
+    cluster: Cluster
     stopping: asyncio.Event
 
     def routes(self) -> list[web.RouteDef]:
@@ -132,11 +141,30 @@ class InternalPort:
             raise Refusal(400, "BadRequest", f"uid: the body says {outcome.uid}, the path {uid}")
         void = "the session is finished: its tokens are void"
         await _settled(self.live.fence(uid, void))
-        standing = await self.store.write(lambda connection: endings.conclude(connection, outcome))
+        metadata = await self._metadata(outcome)
+        standing = await self.store.write(lambda connection: endings.conclude(connection, outcome, metadata))
         await _settled(self.live.fence(uid, void))
         self.meter.forget(uid)
         self.wakeups.notify(uid)
+        self.wakeups.notify(queue.WAKEUP)
         return message_response(standing)
+
+    async def _metadata(self, outcome: wire.Outcome) -> Mapping[str, Any]:
+        """What the client gave the session to keep, read only where it is to be called back."""
+        if outcome.callback is None:
+            return {}
+        try:
+            session = await self.cluster.session(outcome.namespace, outcome.name)
+        except ClusterUnavailableError as error:
+            raise unavailable(f"ClaudeSession {outcome.name} can't be read now: {error}") from error
+        except ForbiddenError as error:
+            _log.warning(
+                "%s/%s is called back without its metadata: %s", outcome.namespace, outcome.name, error
+            )
+            return {}
+        return (
+            client_metadata(session.annotations) if session is not None and session.uid == outcome.uid else {}
+        )
 
     async def _outcome(self, request: web.Request) -> web.Response:
         await self._caller(request)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from claude_operator.resources.lifecycle import Phase
+from claude_operator.resources.lifecycle import ENDED_AS, Phase
 from claude_operator.shim.core.report import Output, brief
 from claude_operator.shim.core.view import SessionView, echo_of
 from claude_operator.shim.dialects.claude_hub.parse import DEFAULT_TIMEOUT
@@ -26,10 +26,7 @@ _STATUS: Final[dict[Phase, Status]] = {
     Phase.RUNNING: "running",
     # No pod runs, but the session has not ended, and raising its cap goes on: `phase` says it exactly.
     Phase.PAUSED: "running",
-    Phase.SUCCEEDED: "completed",
-    Phase.FAILED: "failed",
-    Phase.CANCELLED: "cancelled",
-    Phase.SKIPPED: "cancelled",
+    **ENDED_AS,
 }
 
 
