@@ -10,6 +10,7 @@ A checkpoint that fails is reported and the agent goes on: the last one still st
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from claude_operator.runner.clone import Clone
     from claude_operator.runner.gateway import Gateway
     from claude_operator.runner.record import Record
-    from claude_operator.runner.shadow import Shadow
+    from claude_operator.runner.shadow import Shadow, Snapshot
     from claude_operator.wire.message import BlobRef
 
 MAX_BYTES = 256 << 20
@@ -32,6 +33,10 @@ MAX_BYTES = 256 << 20
 FINAL_SECONDS = 120.0
 """For the last checkpoint of a run; a pod that is told to go has less and is killed with it."""
 _COPY_BYTES = 1 << 20
+_MESSAGE = "Work in progress"
+_SNAPSHOT_TRIES = 3
+_MOVING_SECONDS = 0.5
+"""Between two tries: long enough for the agent's own git to finish what it does."""
 
 
 class CheckpointTooLargeError(Exception):
@@ -126,8 +131,18 @@ class Checkpointer:
             await self._gateway.checkpoint(checkpoint)
         return checkpoint
 
+    async def _snapshot(self) -> Snapshot:
+        # Mostly a file that the agent was changing at that moment.
+        for _ in range(_SNAPSHOT_TRIES - 1):
+            with contextlib.suppress(GitError):
+                snapshot = await self._shadow.snapshot(_MESSAGE)
+                if not snapshot.left_out:
+                    return snapshot
+            await asyncio.sleep(_MOVING_SECONDS)
+        return await self._shadow.snapshot(_MESSAGE)
+
     async def _tree(self) -> tuple[str, str, BlobRef | None]:
-        snapshot = await self._shadow.snapshot("Work in progress")
+        snapshot = await self._snapshot()
         if self._bundled is not None and self._bundled[:2] == (snapshot.head, snapshot.commit):
             return self._bundled
         blob = None

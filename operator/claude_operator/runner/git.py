@@ -56,9 +56,11 @@ _OVERRIDES = {
 class GitError(Exception):
     """A git command failed or took too long; the text is the end of what it said."""
 
-    def __init__(self, arguments: tuple[str, ...], said: str) -> None:
+    def __init__(self, arguments: tuple[str, ...], said: str, code: int | None = None) -> None:
         super().__init__(f"git {arguments[0]}: {said}")
         self.said = said
+        self.code = code
+        """The exit code; None: it was stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ class Git:
                 await process.wait()
         if process.returncode != 0:
             said = complaint[-STDERR_BYTES:].decode("utf-8", "replace").strip()
-            raise GitError(arguments, said or f"exit code {process.returncode}")
+            raise GitError(arguments, said or f"exit code {process.returncode}", process.returncode)
         return output.decode("utf-8", "surrogateescape").removesuffix("\n")
 
     def environment(self) -> dict[str, str]:

@@ -80,6 +80,8 @@ async def publish(
         raise RunError(
             Reason.PUBLISH_REJECTED, f"the repository in the pod is damaged; nothing was pushed: {error}"
         ) from error
+    if snapshot.left_out:
+        await record.step("left_out", f"not published, git cannot take it:\n{snapshot.left_out}")
     if tip.left_behind:
         await record.step(
             "left_behind", f"uncommitted changes on another commit than the tip of {branch} are not published"

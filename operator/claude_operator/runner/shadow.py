@@ -26,6 +26,9 @@ SNAPSHOT_SECONDS = 300
 QUICK_SECONDS = 60
 PUSH_SECONDS = 900
 WIP_REF = "refs/claude-operator/wip"
+_PARTLY = 1
+"""Exit code of `git add --ignore-errors` that could not take everything."""
+_NEW_GITLINK = re.compile(r"^:000000 160000 ")
 _COMMIT = re.compile(r"^[0-9a-f]{40}([0-9a-f]{24})?$")
 
 
@@ -37,6 +40,8 @@ class Snapshot:
     """The commit that the agent has checked out."""
     commit: str
     """`head` itself when nothing is uncommitted, else a commit of everything on top of it."""
+    left_out: str = ""
+    """What git could not take, in its words; empty: the snapshot is complete."""
 
     @property
     def dirty(self) -> bool:
@@ -104,8 +109,11 @@ class Shadow:
     async def snapshot(self, message: str) -> Snapshot:
         """Commit everything that is not ignored, on top of what is checked out; the agent sees nothing of it.
 
+        What git cannot take (a file that changed under its hands, an empty repository inside) is named in
+        `left_out`; the rest is in the commit.
+
         Raises:
-            GitError: the tree could not be read, for instance because it changed under git's hands.
+            GitError: the repository is damaged, or the disk is full.
         """
         # Left behind by a call that was cancelled in the middle; nobody else uses this index.
         self._index.with_suffix(".lock").unlink(missing_ok=True)
@@ -115,23 +123,41 @@ class Shadow:
         # may have changed since, that is what the snapshot is for.
         await self._git.run("read-tree", "-i", "-m", head, cwd=self._clone.path, within=SNAPSHOT_SECONDS)
         exclude = self._clone.path / ".git" / "info" / "exclude"
-        await self._git.run(
-            *("-c", f"core.excludesFile={exclude}"),
-            *("-c", "advice.addEmbeddedRepo=false"),
-            *("add", "--all"),
-            cwd=self._clone.path,
-            within=SNAPSHOT_SECONDS,
-        )
+        left_out = ""
+        try:
+            await self._git.run(
+                *("-c", f"core.excludesFile={exclude}"),
+                *("-c", "advice.addEmbeddedRepo=false"),
+                # One file that cannot be read, or one empty repository inside, must not cost the whole tree.
+                *("add", "--all", "--ignore-errors"),
+                cwd=self._clone.path,
+                within=SNAPSHOT_SECONDS,
+            )
+        except GitError as error:
+            if error.code != _PARTLY:
+                raise
+            left_out = error.said
         tree = await self._git.run("write-tree", within=SNAPSHOT_SECONDS)
         if tree == await self._git.run("rev-parse", f"{head}^{{tree}}", within=QUICK_SECONDS):
-            return Snapshot(head=head, commit=head)
+            return Snapshot(head=head, commit=head, left_out=left_out)
+        left_out = "\n".join(filter(None, (left_out, *await self._nested(head, tree))))
         if self._last is not None and self._last[:3] == (head, tree, message):
-            return Snapshot(head=head, commit=self._last[3])
+            return Snapshot(head=head, commit=self._last[3], left_out=left_out)
         commit = await self._git.run(
             "commit-tree", tree, "-p", head, stdin=message.encode(), within=QUICK_SECONDS
         )
         self._last = (head, tree, message, commit)
-        return Snapshot(head=head, commit=commit)
+        return Snapshot(head=head, commit=commit, left_out=left_out)
+
+    async def _nested(self, head: str, tree: str) -> list[str]:
+        """Repositories of the agent's own inside the tree: git keeps the name of their commit, no file."""
+        changes = await self._git.run("diff-tree", "-r", "-z", head, tree, within=SNAPSHOT_SECONDS)
+        fields = changes.split("\0")
+        return [
+            f"{path}: a git repository of its own; only the name of its commit is kept, not its files"
+            for change, path in zip(fields[::2], fields[1::2], strict=False)
+            if _NEW_GITLINK.match(change)
+        ]
 
     async def bundle(self, commit: str, target: Path) -> None:
         """Write what `commit` has over the clone's base to `target`.

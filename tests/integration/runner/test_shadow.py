@@ -38,12 +38,14 @@ class Place:
         return done.stdout.decode()
 
     def files(self, commit: str) -> dict[str, str]:
+        return {name: self._read("show", f"{commit}:{name}") for name in self.names(commit)}
+
+    def names(self, commit: str) -> list[str]:
+        return self._read("ls-tree", "-r", "--name-only", commit).splitlines()
+
+    def _read(self, *arguments: str) -> str:
         env = git_environment() | {"GIT_DIR": str(self.folder)}
-        listed = subprocess.check_output(["git", "ls-tree", "-r", "--name-only", commit], env=env).decode()
-        return {
-            name: subprocess.check_output(["git", "show", f"{commit}:{name}"], env=env).decode()
-            for name in listed.splitlines()
-        }
+        return subprocess.check_output(["git", *arguments], env=env).decode()
 
 
 @pytest.fixture
@@ -117,6 +119,19 @@ async def test_snapshots_follow_every_change_and_the_same_tree_is_the_same_commi
 async def test_a_snapshot_that_was_cancelled_does_not_stop_the_next(place: Place) -> None:
     (place.folder / "index.lock").touch()
     assert not (await place.shadow.snapshot("WIP")).dirty
+
+
+async def test_repositories_inside_the_tree_do_not_cost_the_rest_and_are_named(place: Place) -> None:
+    (place.path / "new.txt").write_text("new\n")
+    place.agent("init", "-q", "empty")
+    (place.path / "empty" / "lost.txt").write_text("lost\n")
+    place.agent("init", "-q", "full")
+    place.agent("-C", "full", "commit", "-q", "--allow-empty", "-m", "inner")
+    snapshot = await place.shadow.snapshot("WIP")
+    assert place.names(snapshot.commit) == [".gitignore", "a.txt", "full", "new.txt"]
+    assert "'empty/' does not have a commit checked out" in snapshot.left_out
+    assert "full: a git repository of its own" in snapshot.left_out
+    assert (await place.shadow.snapshot("WIP")) == snapshot
 
 
 async def test_what_the_agent_left_on_its_branch_is_published_though_it_went_back(place: Place) -> None:
