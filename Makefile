@@ -14,6 +14,8 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 # The machine's own certificate store: a company's proxy is trusted where the machine trusts it.
 export UV_SYSTEM_CERTS := 1
 PY := .venv/bin/python
+# Modules stay whole (tests/conftest.py); more than four at once would only fight for the disk.
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help: ## What can be made
@@ -49,7 +51,7 @@ env: .venv/.synced ## Print the shell variables of the demo: eval "$$(make -s en
 .PHONY: test
 test: lint ## Every check and every test that this machine can run
 	@$(PY) -m tests.world claude-code >/dev/null || echo "tests with the real CLI will be skipped"
-	@$(PY) -m pytest
+	@$(PY) -m pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-unit
 test-unit: lint ## The tests that need nothing but Python

@@ -1,7 +1,7 @@
 """pytest's way in: `from tests.cluster.fixtures import cluster, control_plane` in a conftest.
 
-Both are made once per test session. What a machine can't do is skipped with the reason; what it can do and
-fails at is an error.
+The control plane is made once per test session, the cluster once per module that asks: it is dear to keep.
+What a machine can't do is skipped with the reason; what it can do and fails at is an error.
 """
 
 import os
@@ -54,7 +54,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A whole cluster, brought up for these tests and taken down after them."""
     if reason := why_no_cluster():
