@@ -73,7 +73,9 @@ FULL: Object = {
         {"name": "local", "command": "server", "args": ["--port=0"], "env": {"LEVEL": "debug"}},
         {"name": "remote", "url": "https://mcp.example.com/sse"},
     ],
+    "outputSchema": '{"type": "object", "properties": {"greeting": {"type": "string"}}}',
     "publish": {"branch": "team/greet", "pullRequest": {"title": "Greet", "base": "release/1.2"}},
+    "readOnly": False,
     "artifacts": ["reports/**/*.xml"],
     "notify": {"url": "https://hooks.example.com/x?y=1", "secretRef": {"name": "hook"}},
     "pod": {
@@ -104,6 +106,7 @@ def test_a_fresh_session_shows_its_defaults_and_its_status_before_anybody_wrote_
             "suspend": False,
             "cancel": False,
             "priority": 0,
+            "readOnly": False,
             "timeoutSeconds": 1800,
             "startDeadlineSeconds": 600,
         }
@@ -177,6 +180,18 @@ def test_status_as_the_model_writes_it_is_accepted(witness: Witness) -> None:
 # ── What is refused, and in which words ──────────────────────────────────────────────────────────
 
 REFUSED_SESSIONS: dict[str, tuple[Object, str]] = {
+    "an output schema that is no object": (
+        {"outputSchema": '["string"]'},
+        'spec.outputSchema: Invalid value: write a JSON Schema as text, an object with "type": "object"',
+    ),
+    "an output schema that is too long": (
+        {"outputSchema": '{"type": "object"}' + " " * 20_000},
+        "spec.outputSchema: Too long: may not be more than 20000 bytes",
+    ),
+    "a branch for what pushes nothing": (
+        {"readOnly": True, "publish": {"branch": "team/x"}},
+        "readOnly publishes nothing",
+    ),
     "no repository": ({"repository": None}, "spec.repository: Required value"),
     "repository as URL": (
         {"repository": "https://github.com/demo/greeter"},
@@ -442,7 +457,9 @@ OTHER: Object = {
     "systemPrompt": "Other.",
     "tools": ["Bash"],
     "mcpServers": [{"name": "local", "command": "other"}],
+    "outputSchema": '{"type": "object"}',
     "publish": {"branch": "team/other"},
+    "readOnly": True,
     "artifacts": ["other"],
     "notify": {"url": "https://other.example.com"},
     "pod": {"image": "other"},
@@ -455,6 +472,7 @@ DEFAULTED_OR_REQUIRED = {
     "requirements",
     "timeoutSeconds",
     "startDeadlineSeconds",
+    "readOnly",
 }
 
 

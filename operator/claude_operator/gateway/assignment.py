@@ -73,6 +73,7 @@ class Assigner:
                 for dependency in spec.dependencies
                 if (result := await self._dependency(grant.namespace, dependency.name)) is not None
             ],
+            output_schema=spec.output_schema,
             artifacts=spec.artifacts,
             egress_hosts=rules.egress.hosts if rules.egress else [],
             author_name=self.settings.author_name,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from sqlalchemy import select
 
 from claude_operator.gateway.model.accounts import of_row
 from claude_operator.gateway.model.usage import Spent
+from claude_operator.gateway.redaction import redact
 from claude_operator.gateway.store import tables
 from claude_operator.resources.session_status import ArtifactStatus, PullRequestStatus
 from claude_operator.wire.internal import (
@@ -22,6 +25,8 @@ from claude_operator.wire.session import RunResult
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+_log = logging.getLogger(__name__)
 
 NEVER_CLAIMED = "never-claimed/"
 """Prefix of the pod uid in the row of an attempt that was closed before any pod claimed it."""
@@ -54,7 +59,7 @@ def session_record(connection: Connection, uid: str) -> SessionRecord | None:
                 claimed_at=attempt.claimed_at,
                 closed_at=attempt.closed_at,
                 usage=of_row(attempt).to_usage(),
-                reported=RunResult.model_validate_json(attempt.reported) if attempt.reported else None,
+                reported=_shown(attempt.reported, uid) if attempt.reported else None,
                 verdict=attempt.verdict,
                 verdict_message=attempt.verdict_message,
             )
@@ -75,6 +80,15 @@ def session_record(connection: Connection, uid: str) -> SessionRecord | None:
         last_event=row.last_event,
         has_checkpoint=kept is not None,
     )
+
+
+def _shown(reported: str, uid: str) -> RunResult | None:
+    """What a runner told of its end, as the journal would show it: an agent's words may hold a key."""
+    try:
+        return RunResult.model_validate_json(redact(reported))
+    except ValidationError:
+        _log.warning("a result of session %s is not readable after redaction", uid)
+        return None
 
 
 def unfinished(connection: Connection) -> UnfinishedSessions:

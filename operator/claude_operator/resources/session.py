@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from claude_operator.resources.lifecycle import ATTEMPT_REASONS, Reason
 from claude_operator.resources.model import ApiModel, GitRef, ModelName, Name, cel, remedy
+from claude_operator.resources.output_schema import OutputSchema
 from claude_operator.resources.pod import PodSpec
 
 
@@ -243,6 +244,8 @@ class SessionSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = []
+    output_schema: OutputSchema | None = None
+    """JSON Schema of an object, as text: the final answer then comes as such an object, too."""
     publish: Publish | None = None
     read_only: bool = False
     """True: the session may fetch, and push nothing."""

@@ -75,6 +75,8 @@ def arguments(assignment: Assignment, files: Files, *, resume: bool) -> list[str
         found += ["--mcp-config", str(files.mcp_config)]
     if files.system_prompt is not None:
         found += ["--append-system-prompt-file", str(files.system_prompt)]
+    if assignment.output_schema is not None:
+        found += ["--json-schema", assignment.output_schema]
     if assignment.max_turns is not None:
         found += ["--max-turns", str(assignment.max_turns)]
     if assignment.max_cost_usd is not None:

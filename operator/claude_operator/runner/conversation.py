@@ -64,6 +64,9 @@ class Conversation:
         """Messages of people so far."""
         self._turns = 0
         self._result: stream.Result | None = None
+        self._said = ""
+        self._reminded = False
+        """The CLI has reminded the model of StructuredOutput in this turn."""
         self._api_error = ""
         self._changed = asyncio.Event()
         self._silent = False
@@ -85,6 +88,7 @@ class Conversation:
         self._heard += 1
         self._paused = False
         self._busy = True
+        self._reminded = False
         self._changed.set()
         await self._agent.say(text)
 
@@ -155,6 +159,8 @@ class Conversation:
                 reader.result()  # an exception in there is a bug, not an end of the CLI
         return Ending(
             result=self._result,
+            said=self._said,
+            reminded=self._reminded,
             exit_code=code,
             cause=self._cause(),
             cause_message=self._stop.message,
@@ -225,13 +231,10 @@ class Conversation:
                     self._started()
             case stream.ToolResults():
                 self._step_done(self._turns)
-            case stream.ApiRetry(error=error, status=status):
-                self._api_error = error
-                if error == "authentication_failed" or status == 401:  # noqa: PLR2004 - Unauthorized
-                    # The CLI would try for three minutes.
-                    self._stop.request(Cause.MODEL_AUTH, "the model's API refuses the credentials")
-            case stream.ApiFailure(error=error):
-                self._api_error = error
+            case stream.ApiRetry() | stream.ApiFailure():
+                self._note_failure(known)
+            case stream.Said() | stream.Reminded():
+                self._note_words(known)
             case stream.Result(turns=turns) as result:
                 self._turns += turns
                 self._result = result
@@ -240,3 +243,17 @@ class Conversation:
             case None:
                 return
         self._changed.set()
+
+    def _note_failure(self, known: stream.ApiRetry | stream.ApiFailure) -> None:
+        self._api_error = known.error
+        if isinstance(known, stream.ApiRetry) and (
+            known.error == "authentication_failed" or known.status == 401  # noqa: PLR2004 - Unauthorized
+        ):
+            # The CLI would try for three minutes.
+            self._stop.request(Cause.MODEL_AUTH, "the model's API refuses the credentials")
+
+    def _note_words(self, known: stream.Said | stream.Reminded) -> None:
+        if isinstance(known, stream.Reminded):
+            self._reminded = True
+        elif not self._reminded:
+            self._said = known.text

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from claude_operator.runner.gateway import GatewayRefusedError, GatewayUnavailableError
+from claude_operator.runner.wellformed import clean
 from claude_operator.wire.message import MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH
 from claude_operator.wire.session import EventBatch, PodEvent
 
@@ -29,8 +30,6 @@ STORE_BYTES = 16 << 20
 """How much waits at most before the CLI has to wait as well."""
 BATCH_BYTES = 768 << 10
 """Of one request, below the 1 MiB that a chunk may have too."""
-MAX_DEPTH = 100
-"""Levels of lists and objects within an event; pydantic refuses to write more than 255."""
 MOST_STALLS = 30
 """Answers in a row that acknowledge nothing new, before the gateway counts as lost."""
 _STALL_SECONDS = 1.0
@@ -50,7 +49,7 @@ def fit(data: dict[str, Any], limit: int = MAX_EVENT_BYTES - _ENVELOPE_BYTES) ->
     The limit for strings is halved until it fits. An event that is large without long strings keeps
     only its first level of short values, and says so.
     """
-    data = _clean(data)
+    data = clean(data)
     if size(data) <= limit:
         return data
     longest = _LONGEST_STRING
@@ -83,19 +82,6 @@ def _shorten(value: Any, longest: int) -> Any:
     if isinstance(value, dict):
         return {key: _shorten(one, longest) for key, one in value.items()}
     return value
-
-
-def _clean(value: Any, depth: int = 0) -> Any:
-    """Without lone surrogates (JSON can spell them, UTF-8 cannot) and of a depth that every reader bears."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if not isinstance(value, list | dict):
-        return value
-    if depth == MAX_DEPTH:
-        return "[nested too deeply]"
-    if isinstance(value, list):
-        return [_clean(one, depth + 1) for one in value]
-    return {_clean(key): _clean(one, depth + 1) for key, one in value.items()}
 
 
 @dataclass(frozen=True, slots=True)

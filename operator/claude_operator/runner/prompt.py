@@ -106,6 +106,11 @@ def _workplace(assignment: Assignment, base_branch: str, base_commit: str) -> st
             "- Nobody watches: do not ask questions, decide by yourself and say what you decided.\n"
             "- Your last message is the result: say in it what you found, and what you could not find out."
         )
+    summary = (
+        " If the structured output that you are asked for has a summary, that one takes its place."
+        if assignment.output_schema is not None
+        else ""
+    )
     return (
         f"The repository {assignment.repository_url} is cloned into the current directory. You are on the "
         f"branch {assignment.publish_branch}, which starts from {base_branch} at {base_commit}.\n"
@@ -115,7 +120,7 @@ def _workplace(assignment: Assignment, base_branch: str, base_commit: str) -> st
         "- Do not push and do not open pull requests: both are done for you when you have finished.\n"
         "- Nobody watches: do not ask questions, decide by yourself and say what you decided.\n"
         "- Your last message is kept as the session's summary and handed to sessions that build on this "
-        "one: say in it what was done, what was not, and what the next reader must know."
+        f"one: say in it what was done, what was not, and what the next reader must know.{summary}"
     )
 
 

@@ -11,10 +11,17 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from claude_operator.runner.wellformed import clean
 from claude_operator.wire.transcript import content
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from claude_operator.wire.transcript import Event
+
+
+_REMINDER = "[structured-output-enforce]"
+"""How the message of the CLI begins (2.1.330)."""
 
 
 class LineSplitter:
@@ -53,7 +60,8 @@ def decode(line: bytes) -> Event | str | None:
         except (ValueError, RecursionError):
             return text
         if isinstance(value, dict):
-            return value
+            event: Event = clean(value)
+            return event
     return text
 
 
@@ -80,6 +88,18 @@ class ToolResults:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """An `assistant` event of the main conversation with text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reminded:
+    """The CLI has told the model to call StructuredOutput: what the model says next answers that."""
+
+
+@dataclass(frozen=True, slots=True)
 class ApiFailure:
     """A synthetic `assistant` event that stands for an error of the API."""
 
@@ -99,9 +119,11 @@ class Result:
     terminal_reason: str
     stop_reason: str
     api_status: int | None
+    structured_output: dict[str, JsonValue] | None
+    """By the session's output schema; None: none was asked for, or the agent gave none."""
 
 
-Known = Init | ApiRetry | ToolResults | ApiFailure | Result
+Known = Init | ApiRetry | ToolResults | Said | Reminded | ApiFailure | Result
 
 
 def read(event: Event) -> Known | None:
@@ -116,10 +138,14 @@ def read(event: Event) -> Known | None:
                 status=_number(event, "error_status"),
             )
         case "user", _:
-            return ToolResults() if _has_tool_result(event) else None
+            if _has_tool_result(event):
+                return ToolResults()
+            return Reminded() if event.get("isSynthetic") is True and _reminds(event) else None
         case "assistant", _:
-            error = _text(event, "error")
-            return ApiFailure(error) if error else None
+            if error := _text(event, "error"):
+                return ApiFailure(error)
+            said = _said(event)
+            return Said(said) if said else None
         case "result", _:
             return Result(
                 subtype=_text(event, "subtype"),
@@ -131,6 +157,7 @@ def read(event: Event) -> Known | None:
                 terminal_reason=_text(event, "terminal_reason"),
                 stop_reason=_text(event, "stop_reason"),
                 api_status=_number(event, "api_error_status"),
+                structured_output=_object(event, "structured_output"),
             )
         case _:
             return None
@@ -146,6 +173,11 @@ def _number(event: Event, key: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _object(event: Event, key: str) -> dict[str, JsonValue] | None:
+    value = event.get(key)
+    return value if isinstance(value, dict) else None
+
+
 def _list(event: Event, key: str) -> list[Any]:
     value = event.get(key)
     return value if isinstance(value, list) else []
@@ -153,6 +185,17 @@ def _list(event: Event, key: str) -> list[Any]:
 
 def _has_tool_result(event: Event) -> bool:
     return any(block.get("type") == "tool_result" for block in content(event))
+
+
+def _reminds(event: Event) -> bool:
+    return any(_text(block, "text").startswith(_REMINDER) for block in content(event))
+
+
+def _said(event: Event) -> str:
+    if event.get("parent_tool_use_id") is not None:
+        return ""  # a sub-agent's words are not the conversation's
+    texts = [_text(block, "text") for block in content(event) if block.get("type") == "text"]
+    return "\n\n".join(text for text in texts if text.strip())
 
 
 def _failed_servers(event: Event) -> tuple[str, ...]:

@@ -14,8 +14,14 @@ from claude_operator.resources.lifecycle import Reason
 from claude_operator.runner.stop import REASONS, Cause
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from claude_operator.runner.forwarder import Refusal
     from claude_operator.runner.stream import Result
+
+
+_NO_SCHEMA = "--json-schema is "
+"""How the CLI (2.1.330) begins its complaint of a schema that it cannot use, a remote reference for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +30,10 @@ class Ending:
 
     result: Result | None
     """The last turn's; None when the CLI ended without one."""
+    said: str = ""
+    """The agent's last words, before the CLI had to remind it of structured output."""
+    reminded: bool = False
+    """The CLI had to."""
     exit_code: int | None
     """Negative for a signal; None when the runner had to end it after a result."""
     cause: Cause | None = None
@@ -46,6 +56,7 @@ class Verdict:
     summary: str = ""
     turns: int = 0
     exit_code: int = 0
+    structured_output: dict[str, JsonValue] | None = None
 
     @property
     def completed(self) -> bool:
@@ -60,11 +71,33 @@ def judge(ending: Ending) -> Verdict:
     return Verdict(
         reason=reason,
         message=message,
-        # An error's text is no summary of work.
-        summary=result.text if result is not None and not result.is_error else "",
+        summary=_summary(ending),
         turns=result.turns if result is not None else 0,
         exit_code=ending.exit_code or 0,
+        structured_output=result.structured_output if result is not None and not result.is_error else None,
     )
+
+
+def _summary(ending: Ending) -> str:
+    """What the session is remembered by, and what sessions that build on it are told.
+
+    A session that was asked for structured output has it in the CLI's result, as JSON, or else its answer to
+    the CLI's reminder ("I have nothing to add."). Its own `summary` in there is meant for this.
+    """
+    result = ending.result
+    if result is None or (result.is_error and not _gave_up_on_structure(result)):
+        return ""  # an error's text is no summary of work
+    output = result.structured_output
+    if output is not None and isinstance(summary := output.get("summary"), str) and summary.strip():
+        return summary
+    if output is not None or ending.reminded or result.is_error:
+        return ending.said or result.text
+    return result.text
+
+
+def _gave_up_on_structure(result: Result) -> bool:
+    """The work is done and answered for; only the answer's form was wrong, five times."""
+    return result.terminal_reason == "structured_output_retry_exhausted"
 
 
 def _why(ending: Ending) -> tuple[Reason, str]:
@@ -76,6 +109,8 @@ def _why(ending: Ending) -> tuple[Reason, str]:
     result = ending.result
     if result is None:
         return _without_result(ending)
+    if _gave_up_on_structure(result):
+        return Reason.COMPLETED, ""
     if result.is_error and refusal is not None and result.terminal_reason == "api_error":
         # The CLI shows a cap, a wrong key and a fence alike as 403; the gateway knows which it was.
         return refusal.reason, refusal.message
@@ -90,6 +125,8 @@ def _why(ending: Ending) -> tuple[Reason, str]:
 
 def _without_result(ending: Ending) -> tuple[Reason, str]:
     code = ending.exit_code
+    if _NO_SCHEMA in ending.stderr:
+        return Reason.INVALID_SPEC, f"spec.outputSchema: {ending.stderr.partition(_NO_SCHEMA)[2]}"
     if code is not None and code < 0:
         return Reason.AGENT_LOST, _with_stderr(f"the CLI was killed by signal {-code}", ending)
     return Reason.AGENT_ERROR, _with_stderr(f"the CLI ended without a result, exit code {code}", ending)

@@ -25,9 +25,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import to_json
 
 from claude_operator.resources.lifecycle import Phase, Reason
+from claude_operator.resources.nesting import depth
 from claude_operator.resources.session import McpServer, PullRequest, SessionType
 from claude_operator.wire.message import MAX_COUNT, MAX_EVENTS_PER_BATCH, BlobRef, Message
 
@@ -111,6 +113,8 @@ class Assignment(Message):
     """UUID for `--session-id`, or for `--resume` when `resume` is given."""
     resume: Resume | None = None
     dependencies: list[DependencyResult] = []
+    output_schema: str | None = None
+    """JSON Schema of an object: the agent is asked for such a one at its end."""
     artifacts: list[str] = []
     egress_hosts: list[str] = []
     author_name: str
@@ -173,6 +177,28 @@ class ArtifactUpload(Message):
     blob: BlobRef
 
 
+MAX_STRUCTURED_OUTPUT_BYTES = 64 * 1024
+"""Of the JSON form."""
+MAX_STRUCTURED_OUTPUT_DEPTH = 32
+"""Levels of lists and objects."""
+
+
+def structured_output_fault(output: dict[str, JsonValue]) -> str:
+    """Why an object is not kept as structured output; empty: it is."""
+    if depth(output, MAX_STRUCTURED_OUTPUT_DEPTH + 1) > MAX_STRUCTURED_OUTPUT_DEPTH:
+        return f"it is nested more than {MAX_STRUCTURED_OUTPUT_DEPTH} levels deep"
+    size = len(to_json(output))
+    if size > MAX_STRUCTURED_OUTPUT_BYTES:
+        return f"it has {size} bytes, and at most {MAX_STRUCTURED_OUTPUT_BYTES} are kept"
+    return ""
+
+
+def _within_bounds(output: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if fault := structured_output_fault(output):
+        raise ValueError(fault)
+    return output
+
+
 class RunResult(Message):
     """How the run ended, as the runner tells it."""
 
@@ -181,6 +207,9 @@ class RunResult(Message):
     message: str = ""
     summary: str = ""
     """The agent's last words, whole."""
+    structured_output: Annotated[dict[str, JsonValue], AfterValidator(_within_bounds)] | None = None
+    """What the agent gave as its answer by the session's output schema, if it did. Nobody but the agent's own
+    CLI has compared the two."""
     exit_code: Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)] = 0
     turns: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
     cpu_seconds: float | None = None

@@ -278,6 +278,46 @@ async def test_the_first_result_stands(world: World) -> None:
     assert (reported["reason"], reported["exitCode"], reported["summary"]) == ("AgentError", 1, "I tried.")
 
 
+async def test_structured_output_is_kept_and_its_secrets_are_blotted_out(world: World) -> None:
+    session, pod, _ = await world.claimed()
+    key = "sk-ant-api03-abcdefghijklmnop"
+    output = {"nextSteps": [f"Replace {key}", 'Say "hi"'], "deep": {"n": 1.5, "none": None}}
+    result = {"reason": "Completed", "summary": f"The key is {key}.", "structuredOutput": output}
+
+    assert (await world.ask(pod, "POST", "/v1/session/result", json=result))[0] == 204
+
+    reported = (await world.record(session))["attempts"][0]["reported"]
+    assert reported["structuredOutput"] == output | {"nextSteps": ["Replace [redacted]", 'Say "hi"']}
+    assert reported["summary"] == "The key is [redacted]."
+
+
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        (
+            {"long": "x" * 65_536},
+            "structuredOutput: Value error, it has 65547 bytes, and at most 65536 are kept",
+        ),
+        ({"deep": [[[]]] * 20_000}, "structuredOutput: Value error, it has"),
+        (json.loads('{"a": ' * 33 + "1" + "}" * 33), "nested more than 32 levels deep"),
+        (json.loads('{"a": ' * 500 + "1" + "}" * 500), "recursion limit exceeded"),
+        (["not", "an", "object"], "structuredOutput: Input should be"),
+    ],
+    ids=["long", "many", "deep", "abyss", "list"],
+)
+async def test_structured_output_beyond_its_bounds_is_refused_and_named(
+    world: World, output: Any, fault: str
+) -> None:
+    session, pod, _ = await world.claimed()
+    body = {"reason": "Completed", "structuredOutput": output}
+
+    status, answer = await world.ask(pod, "POST", "/v1/session/result", json=body)
+
+    assert status == 400
+    assert fault in answer["message"]
+    assert "reported" not in (await world.record(session))["attempts"][0]
+
+
 async def test_the_inbox_wakes_a_waiting_runner(world: World) -> None:
     session, pod, _ = await world.claimed()
     waiting = asyncio.create_task(world.ask(pod, "GET", "/v1/session/inbox?after=0&wait=30"))

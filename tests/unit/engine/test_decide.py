@@ -80,6 +80,15 @@ def test_a_spec_that_cannot_be_read_fails_by_field() -> None:
     assert "spec.priority: " in message(status)
 
 
+def test_an_output_schema_that_cannot_be_one_is_an_invalid_spec() -> None:
+    status = final(observed(session=session(outputSchema='{"type": "string"}')))
+    assert (status.phase, reason(status)) == (Phase.FAILED, Reason.INVALID_SPEC)
+    assert message(status) == (
+        "spec.outputSchema: is not the schema of an object; write a JSON Schema as text, an object with "
+        '"type": "object" (got \'{"type": "string"}\'); create a corrected session'
+    )
+
+
 def test_suspend_holds_and_releasing_starts() -> None:
     status = lasting(observed(session=session(suspend=True)))
     assert (status.phase, reason(status)) == (Phase.PENDING, Reason.SUSPENDED)

@@ -57,3 +57,33 @@ def test_only_failures_can_be_retried() -> None:
 
 def test_the_final_phases_are_the_four_of_the_api() -> None:
     assert {str(phase) for phase in FINAL_PHASES} == {"Succeeded", "Failed", "Cancelled", "Skipped"}
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"type": "object"', "is not JSON: EOF while parsing"),
+        (
+            '{"type": "array"}',
+            'not the schema of an object; write a JSON Schema as text, an object with "type"',
+        ),
+        ('{"properties": {}}', "not the schema of an object"),
+        (
+            '{"type": "object", "a": ' + "[" * 32 + "]" * 32 + "}",
+            "nested more than 32 levels deep: flatten it",
+        ),
+        ('{"a": ' * 2_000 + "1" + "}" * 2_000, "is not JSON: recursion limit exceeded"),
+        ("{" + " " * 20_000 + "}", "at most 20000 characters"),
+        ('"{}"', "string_pattern_mismatch"),
+    ],
+)
+def test_an_output_schema_that_cannot_be_one_is_refused(text: str, fault: str) -> None:
+    with pytest.raises(ValidationError, match=r"outputSchema") as refusal:
+        SessionSpec.model_validate({"repository": "a/b", "requirements": "x", "outputSchema": text})
+    assert fault in str(refusal.value)
+
+
+def test_an_output_schema_stays_as_it_was_written() -> None:
+    text = ' {"type": "object",\n "a": ' + "[" * 31 + "]" * 31 + "}\n"
+    spec = SessionSpec.model_validate({"repository": "a/b", "requirements": "x", "outputSchema": text})
+    assert spec.to_api()["outputSchema"] == text

@@ -19,6 +19,7 @@ def built() -> dict[str, object]:
         max_turns=7,
         max_cost_usd=1.5,
         system_prompt="Be brief.",
+        output_schema='{"type": "object"}',
         mcp_servers=[
             McpServer(name="files", command="mcp-files", args=["--root", "."], env={"A": "b"}),
             McpServer(name="docs", url="https://docs.example/mcp"),

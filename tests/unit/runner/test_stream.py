@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_operator.runner import stream
-from claude_operator.runner.stream import ApiFailure, ApiRetry, Init, LineSplitter, Result, ToolResults
+from claude_operator.runner.stream import (
+    ApiFailure,
+    ApiRetry,
+    Init,
+    LineSplitter,
+    Reminded,
+    Result,
+    Said,
+    ToolResults,
+)
 
 if TYPE_CHECKING:
     from claude_operator.wire.transcript import Event
@@ -64,6 +73,7 @@ def test_what_is_no_object_is_kept_as_text(line: bytes) -> None:
             "errors": json_values,
             "mcp_servers": json_values,
             "num_turns": json_values,
+            "structured_output": json_values,
             "error": json_values,
         },
     )
@@ -96,9 +106,29 @@ def test_the_known_events_are_recognised() -> None:
     assert stream.read({"type": "user", "message": {"content": "hello"}}) is None
     assert stream.read({"type": "assistant", "error": "billing_error"}) == ApiFailure("billing_error")
     assert stream.read({"type": "assistant", "message": {}}) is None
+    words = {"message": {"content": [{"type": "text", "text": "Done."}]}}
+    assert stream.read({"type": "assistant", "parent_tool_use_id": None, **words}) == Said("Done.")
+    assert stream.read({"type": "assistant", "parent_tool_use_id": "toolu_1", **words}) is None
+    reminder = {"content": [{"type": "text", "text": "[structured-output-enforce] You MUST"}]}
+    assert stream.read({"type": "user", "isSynthetic": True, "message": reminder}) == Reminded()
+    assert stream.read({"type": "user", "message": reminder}) is None, "a person's words"
     assert stream.read({"type": "rate_limit_event"}) is None
 
 
 def test_a_decoded_event_is_what_was_printed() -> None:
     event = {"type": "result", "result": "é\u2028 \ud83d\ude00"}
     assert stream.decode(json.dumps(event).encode()) == {"type": "result", "result": "é\u2028 😀"}
+
+
+def test_a_string_without_a_utf8_form_is_read_as_one_that_has_it() -> None:
+    told = {
+        "type": "result",
+        "is_error": False,
+        "result": "\ud800",
+        "structured_output": {"\udfff": ["\ud800"]},
+    }
+    event = stream.decode(json.dumps(told).encode())
+    assert isinstance(event, dict)
+    known = stream.read(event)
+    assert isinstance(known, Result)
+    assert (known.text, known.structured_output) == ("?", {"?": ["?"]})

@@ -21,6 +21,7 @@ def result(**changes: object) -> Result:
         "terminal_reason": "completed",
         "stop_reason": "end_turn",
         "api_status": None,
+        "structured_output": None,
     }
     return Result(**(given | changes))  # type: ignore[arg-type]
 
@@ -29,9 +30,44 @@ def failed(status: int | None) -> Result:
     return result(is_error=True, terminal_reason="api_error", api_status=status, text="API Error")
 
 
+EXHAUSTED = result(
+    is_error=True,
+    subtype="error_max_structured_output_retries",
+    terminal_reason="structured_output_retry_exhausted",
+    errors=("Failed to provide valid structured output after 5 attempts",),
+)
+NO_SCHEMA = "Error: --json-schema is not a valid JSON Schema: can't resolve reference https://x/s.json"
+
+
+@pytest.mark.parametrize(
+    ("ending", "summary"),
+    [
+        (Ending(result=result(text="Last."), said="Before.", exit_code=0), "Last."),
+        (Ending(result=result(text="{}", structured_output={"summary": "Short."}), exit_code=0), "Short."),
+        (
+            Ending(result=result(text="{}", structured_output={"summary": " "}), said="Mine.", exit_code=0),
+            "Mine.",
+        ),
+        (
+            Ending(result=result(text="{}", structured_output={"summary": 7}), said="Mine.", exit_code=0),
+            "Mine.",
+        ),
+        (Ending(result=result(text='{"a":1}', structured_output={"a": 1}), exit_code=0), '{"a":1}'),
+        (Ending(result=result(text="Nothing to add."), said="Mine.", reminded=True, exit_code=0), "Mine."),
+        (Ending(result=EXHAUSTED, said="Mine.", exit_code=1), "Mine."),
+        (Ending(result=failed(500), said="Mine.", exit_code=1), ""),
+    ],
+)
+def test_the_summary_is_in_the_agents_own_words(ending: Ending, summary: str) -> None:
+    assert judge(ending).summary == summary
+
+
 @pytest.mark.parametrize(
     ("ending", "reason"),
     [
+        # The work is done; only the form of the answer is not what was asked for.
+        (Ending(result=EXHAUSTED, exit_code=1), Reason.COMPLETED),
+        (Ending(result=None, exit_code=1, stderr=NO_SCHEMA), Reason.INVALID_SPEC),
         (Ending(result=result(), exit_code=0), Reason.COMPLETED),
         (Ending(result=result(), exit_code=None), Reason.COMPLETED),
         (Ending(result=result(), exit_code=1), Reason.AGENT_ERROR),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from claude_operator.resources import callback
 from claude_operator.resources.identity import is_uuid
+from claude_operator.resources.nesting import depth
 from claude_operator.resources.session import Notify, SessionSpec
 from claude_operator.resources.session import SessionType as Type
 from claude_operator.shim.core.draft import Draft
@@ -30,7 +31,6 @@ from claude_operator.shim.dialects.claude_hub.requests import (
     SessionCreate,
     SessionRetry,
     dependency_ids,
-    depth,
 )
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def _kept(where: str, model: BaseModel | None) -> dict[str, JsonValue]:
     if model is None:
         return {}
     given: dict[str, JsonValue] = model.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if depth(given) > MAX_DEPTH:
+    if depth(given, MAX_DEPTH + 1) > MAX_DEPTH:
         raise invalid(f"{where}: nested more than {MAX_DEPTH} levels deep")
     return given
 

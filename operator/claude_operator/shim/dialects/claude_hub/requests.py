@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from claude_operator.resources.identity import is_uuid
@@ -36,14 +36,6 @@ class _Request(BaseModel):
         frozen=True,
         use_attribute_docstrings=True,
     )
-
-
-def depth(value: JsonValue, limit: int = MAX_DEPTH + 1) -> int:
-    """Levels of lists and objects in `value`, counted up to `limit`."""
-    if limit == 0 or not isinstance(value, dict | list):
-        return 0
-    inner = value.values() if isinstance(value, dict) else value
-    return 1 + max((depth(one, limit - 1) for one in inner), default=0)
 
 
 class Project(_Request):
