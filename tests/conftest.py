@@ -10,8 +10,10 @@ from __future__ import annotations
 import pytest
 
 
+# First of all but the folders' own, which say what needs a cluster: xdist's reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Runs after the folders' own hooks of this name, which say what needs a cluster, and before xdist's."""
+    """Put each test into its group."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.get_closest_marker("cluster") is None)
     for item in items:
