@@ -407,7 +407,11 @@ async def test_output(stage: Stage) -> None:
     uid = (await stage.object(IMPLEMENTATION))["metadata"]["uid"]
     summary = "Implemented JWT authentication middleware with refresh token support"
     result = RunResult(
-        reason=Reason.COMPLETED, summary=summary, cpu_seconds=45.23, memory_peak_bytes=512_000_000
+        reason=Reason.COMPLETED,
+        summary=summary,
+        structured_output={"summary": summary, "nextSteps": ["Add rate limiting"]},
+        cpu_seconds=45.23,
+        memory_peak_bytes=512_000_000,
     )
     published = {"branch": "claude/x", "commit": "c" * 40}
     opened = {"url": "https://github.com/acme/webapp/pull/7", "number": 7}
@@ -430,10 +434,6 @@ async def test_output(stage: Stage) -> None:
                 "message": {"content": [{"type": "tool_result", "tool_use_id": "t1", "content": "ok"}]},
                 "tool_use_result": {"structuredPatch": []},
             },
-        ),
-        (
-            "cli.result",
-            {"type": "result", "is_error": False, "structured_output": {"nextSteps": ["Add rate limiting"]}},
         ),
         ("gateway.pushed", {"branch": "claude/x", "commit": "c" * 40}),
     )

@@ -77,7 +77,6 @@ def test_prose_makes_no_artifact() -> None:
     text = {"type": "text", "text": "Created file: x.py\nCommitted: abc\nSummary: s\nNext step: y"}
     collected = collector(("cli.assistant", {"type": "assistant", "message": {"content": [text]}}))
     assert collected.artifacts() == []
-    assert collected.next_steps == []
     assert "  Created file: x.py" in collected.log
 
 
@@ -121,8 +120,6 @@ json_values = st.recursive(
                     "name",
                     "input",
                     "tool_use_id",
-                    "structured_output",
-                    "nextSteps",
                     "file_path",
                     "cwd",
                     "subtype",
@@ -144,7 +141,7 @@ json_values = st.recursive(
                 ["cli.assistant", "cli.user", "cli.result", "cli.system", "runner.x", "gateway.pushed"]
             ),
             st.dictionaries(
-                st.sampled_from(["type", "message", "structured_output", "commit", "cwd", "subtype"]),
+                st.sampled_from(["type", "message", "commit", "cwd", "subtype"]),
                 json_values,
             ),
         ),

@@ -85,7 +85,9 @@ def next_place(namespace: str, session_id: str, continuation: int) -> Place:
 
 def fingerprint(draft: Draft) -> str:
     """A digest of all that makes two requests for a new session the same."""
-    return digest_of([draft.spec.to_api(), draft.dependencies, draft.batch, draft.echo])
+    # What we ask of every session is not the client's: another version may ask otherwise.
+    asked = draft.spec.model_copy(update={"output_schema": None})
+    return digest_of([asked.to_api(), draft.dependencies, draft.batch, draft.echo])
 
 
 def digest_of(parts: object) -> str:

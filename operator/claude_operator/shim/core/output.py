@@ -28,7 +28,6 @@ CONTENT_BYTES: Final = 64 * 1024
 """Of one file that is shown whole."""
 ALL_CONTENT_BYTES: Final = 1024 * 1024
 _MOST_ARTIFACTS: Final = 500
-_MOST_STEPS: Final = 50
 _CUT: Final = re.compile(r"… \[\d+ characters left out\]$")
 """How the runner marks a string that it has shortened (runner/events.py)."""
 _FILE_TOOLS: Final = frozenset({"Write", "Edit", "MultiEdit", "NotebookEdit"})
@@ -70,7 +69,6 @@ class Collector:
     """Takes events in order; holds a bounded amount, however long the journal is."""
 
     def __init__(self) -> None:
-        self.next_steps: list[str] = []
         self._log: deque[str] = deque()
         self._log_bytes = 0
         self._left_out = 0
@@ -152,15 +150,8 @@ class Collector:
                     call = self._calls.pop(str(block.get("tool_use_id")), None)
                     if call is not None and block.get("is_error") is not True:
                         self._take_result(call, block, event.get("tool_use_result"))
-            case "result":
-                self._take_structured(event.get("structured_output"))
             case _:
                 return
-
-    def _take_structured(self, output: object) -> None:
-        steps = output.get("nextSteps") if isinstance(output, dict) else None
-        if isinstance(steps, list):
-            self.next_steps = [one for one in steps if isinstance(one, str)][:_MOST_STEPS]
 
     def _take_result(self, call: Json, block: Json, result: object) -> None:
         name, given = str(call.get("name")), call.get("input")

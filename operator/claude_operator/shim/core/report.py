@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from claude_operator.shim.core.conclusion import next_steps
 from claude_operator.shim.core.output import CONTENT_BYTES, Artifact, Collector
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Reporter:
             log=tuple(collector.log),
             artifacts=(*made, *(_linked(one, base, record) for one in kept), *_pull_request(record)),
             summary=next((one.summary for one in reversed(reported) if one.summary), view.summary),
-            next_steps=tuple(collector.next_steps),
+            next_steps=next((steps for one in reversed(reported) if (steps := next_steps(one))), ()),
             seconds=_seconds(view),
             cpu_seconds=sum(cpu) if cpu else None,
             memory_peak_bytes=max(memory) if memory else None,

@@ -17,6 +17,7 @@ from claude_operator.resources.identity import is_uuid
 from claude_operator.resources.nesting import depth
 from claude_operator.resources.session import Notify, SessionSpec
 from claude_operator.resources.session import SessionType as Type
+from claude_operator.shim.core import conclusion
 from claude_operator.shim.core.draft import Draft
 from claude_operator.shim.core.errors import Kind, RefusedError
 from claude_operator.shim.core.sessions import Followup
@@ -281,6 +282,7 @@ def _spec(
             priority=PRIORITIES[priority],
             timeout_seconds=math.ceil(options.timeout or DEFAULT_TIMEOUT),
             notify=notify,
+            output_schema=conclusion.SCHEMA,
         )
     except ValidationError as error:
         one = error.errors(include_url=False, include_context=False, include_input=False)[0]
