@@ -178,7 +178,12 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
         )
-        notifier = Notifier(projects=self.projects, credentials=credentials, upstreams=upstreams)
+        notifier = Notifier(
+            projects=self.projects,
+            credentials=credentials,
+            upstreams=upstreams,
+            seconds=settings.outbox.try_seconds,
+        )
         outbox = Outbox(
             store=self.store,
             wakeups=self.wakeups,

@@ -7,29 +7,36 @@ import ssl
 import subprocess
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from json import loads
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from claude_operator.gateway import addresses
+from claude_operator.gateway.outbox.pace import Pace
 from claude_operator.gateway.serve import Gateway
 from claude_operator.gateway.settings import Settings
+from claude_operator.resources.addresses import allowed as is_allowed
 from tests.integration.gateway.cluster import CONTROLLER, FakeCluster, Pod, internal_token
 from tests.world.git_server import GitServer, GitUser
 from tests.world.model_server import ModelServer
 from tests.world.repositories import read_seeds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
     from claude_operator.gateway.cluster import Session
+    from claude_operator.resources.addresses import Address
 
 MODEL_KEY = "sk-ant-test-0123456789abcdefghijklmnopqrstuvwxyz"
 GIT_TOKEN = "ghs_0123456789abcdefghijklmnopqrstuvwxyz"
 DEADLINE = 20.0
+QUICK = Pace(first=0.05, longest=0.2, patience=1.0, fewest=4, try_seconds=1.0)
+"""Of deliveries: a day in a second."""
 
 
 @dataclass
@@ -287,6 +294,22 @@ async def open_world(folder: Path) -> AsyncIterator[World]:
             internal_subjects=frozenset({CONTROLLER}),
             private_networks=(ip_network("127.0.0.0/8"),),
             drain_seconds=5,
+            outbox=QUICK,
         )
         async with running(settings, cluster) as (gateway, http):
             yield World(folder, cluster, model, git, gateway, http, project, settings)
+
+
+@pytest.fixture
+def public_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`hooks.example.com` is this machine, and 127.0.0.0/8 counts as public: nothing leaves the machine."""
+    loop_resolve = addresses.lookup
+
+    async def lookup(host: str, port: int) -> list[Address]:
+        return [ip_address("127.0.0.1")] if host == "hooks.example.com" else await loop_resolve(host, port)
+
+    def allowed(address: Address, networks: Iterable[IPv4Network | IPv6Network] = ()) -> bool:
+        return address.is_loopback or is_allowed(address, networks)
+
+    monkeypatch.setattr(addresses, "lookup", lookup)
+    monkeypatch.setattr(addresses, "allowed", allowed)

@@ -152,3 +152,17 @@ def test_events_of_any_shape_are_taken(told: list[tuple[str, dict[str, Any]]]) -
     collected = collector(*told)
     collected.artifacts()
     assert all(isinstance(line, str) for line in collected.log)
+
+
+def test_the_log_tells_of_callbacks_and_how_they_went() -> None:
+    to = "https://hooks.example.com"
+    collected = collector(
+        ("gateway.notify_failed", {"to": to, "message": "hooks.example.com answers 500"}),
+        ("gateway.notify_given_up", {"to": to, "message": "hooks.example.com answers 410"}),
+        ("gateway.notify_delivered", {"to": to}),
+    )
+    assert collected.log[-3:] == [
+        "* the callback failed and is tried again: hooks.example.com answers 500",
+        "* the callback failed and is given up: hooks.example.com answers 410",
+        "* https://hooks.example.com was called back",
+    ]

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 TYPE: Final = "session.finished"
 VERSION: Final = 1
 """Of the payload; members are added within a version, never changed or removed."""
-_SECONDS: Final = 10.0
-"""For one try, up to the answer's headers."""
+_SHORTEST_KEY: Final = 16
 _GONE: Final = 410
 _LATER: Final = frozenset({429, 503})
 """With these a receiver may say when to come back."""
@@ -55,7 +54,8 @@ class Notifier:
     projects: Projects
     credentials: Credentials
     upstreams: Upstreams
-    seconds: float = _SECONDS
+    seconds: float
+    """For one try, up to the answer's headers."""
 
     async def deliver(self, delivery: Delivery) -> Result:
         """One try.
@@ -88,10 +88,12 @@ class Notifier:
         if name is None:
             return ""
         credential = await self.credentials.get(namespace, name)
-        if not credential.signing_key:
+        if len(credential.signing_key) < _SHORTEST_KEY:
+            fault = "is too short" if credential.signing_key else "is missing"
             raise CredentialError(
                 ProjectReason.SECRET_INVALID,
-                f"Secret {name} has no key `signingKey`: add it, to sign callbacks",
+                f"Secret {name}: the key `signingKey`, which signs callbacks, {fault}: it needs at least "
+                f"{_SHORTEST_KEY} characters, as from `openssl rand -hex 32`",
             )
         if owed.secret is None and not credential.lists(url):
             # The project's key is for the origins that it lists. Signing for any other would hand whoever

@@ -22,6 +22,8 @@ class Pace:
     """A delivery that is younger is never given up for failing."""
     fewest: int = 12
     """Nor one with fewer tries: a gateway that was down for a day has not tried for a day."""
+    try_seconds: float = 10.0
+    """For one request of a try, up to its answer's headers."""
     at_once: int = 64
     per_namespace: int = 32
     """Half of them: who starts sessions in one namespace can't hold up the others with slow receivers."""

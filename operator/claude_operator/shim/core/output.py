@@ -134,6 +134,11 @@ class Collector:
                 self._say(iter([f"* pull request {data.get('url', '')}"]))
             case "gateway.claimed":
                 self._say(iter([f"* attempt {data.get('attempt', '')} began in pod {data.get('pod', '')}"]))
+            case "gateway.notify_delivered":
+                self._say(iter([f"* {data.get('to', '')} was called back"]))
+            case "gateway.notify_failed" | "gateway.notify_given_up":
+                fate = "tried again" if kind == "gateway.notify_failed" else "given up"
+                self._say(iter([f"* the callback failed and is {fate}: {data.get('message', '')}"]))
             case _:
                 return
 
