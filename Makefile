@@ -15,7 +15,7 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 export UV_SYSTEM_CERTS := 1
 PY := .venv/bin/python
 # Modules stay whole (tests/conftest.py); more than four at once would only fight for the disk.
-SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
 
 .PHONY: help
 help: ## What can be made

@@ -28,8 +28,6 @@ KEPT_VARIABLE = "CLAUDE_OPERATOR_E2E_STACK"
 NAME = f"{TEST_CLUSTER}-e2e"
 
 
-# Before tests/conftest.py, which groups by this mark.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "e2e" in item.path.parts:
