@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _CLUSTERS = ("tests/e2e/", "tests/integration/test_cluster")
 
 
-class ByModule(LoadScopeScheduling):  # type: ignore[misc] - xdist has no types
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """A worker takes a module at a time, and one of them takes all that bring up clusters."""
 
     @override
