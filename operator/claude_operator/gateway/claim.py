@@ -15,8 +15,10 @@ from sqlalchemy import select
 from claude_operator.gateway import claims, records
 from claude_operator.gateway.checkpoint import latest
 from claude_operator.gateway.claims import ensure_session
+from claude_operator.gateway.clock import utc_now
 from claude_operator.gateway.cluster import ClusterUnavailableError
 from claude_operator.gateway.errors import Refusal, claim_refused, unavailable
+from claude_operator.gateway.github import answers
 from claude_operator.gateway.journal import append, entry
 from claude_operator.gateway.live import Grant
 from claude_operator.gateway.model.accounts import spent_by_session
@@ -133,6 +135,7 @@ class Claimer:
             claimed = claims.claim(connection, grant, rules.max_concurrent_sessions)
             if claimed.first:
                 append(connection, session.uid, grant.attempt, "gateway", [told])
+                answers.owe(connection, session.uid, utc_now())
             return claimed.grant
 
         standing = await self.store.write(write)

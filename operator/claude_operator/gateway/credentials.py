@@ -28,6 +28,9 @@ _SHORTEST: Final = 8
 """A shorter value is not looked for in answers: it would be found by chance everywhere."""
 
 
+_SHORTEST_WEBHOOK_SECRET: Final = 16
+
+
 class CredentialError(Exception):
     """A Secret that can't be used; `reason` is the project's."""
 
@@ -56,6 +59,12 @@ class Credential:
     password: str = field(default="", repr=False)
     signing_key: str = field(default="", repr=False)
     """For callbacks: it signs what is sent, and never leaves."""
+    app_id: str = ""
+    """Of a GitHub App; its tokens take the place of the password (github/logins.py)."""
+    private_key: str = field(default="", repr=False)
+    """Of that App, PEM."""
+    webhook_secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What GitHub signs its events with; several while one is being replaced."""
 
     def lists(self, url: URL) -> bool:
         """Whether it may be sent to the origin of `url`."""
@@ -113,13 +122,25 @@ def read(name: str, secret: Secret) -> Credential:
                 ProjectReason.SECRET_INVALID, f"Secret {name}: the key `{key}` is not UTF-8 text"
             ) from None
 
-    for key in ("apiKey", "authToken", "username", "password", "signingKey"):
+    for key in ("apiKey", "authToken", "username", "password", "signingKey", "appId"):
         if any(character in text(key) for character in "\r\n\0"):
             raise CredentialError(
                 ProjectReason.SECRET_INVALID, f"Secret {name}: the key `{key}` holds more than one line"
             )
     hosts = frozenset(_host(name, entry) for entry in text("hosts").replace(",", " ").split())
-    if not hosts:
+    webhook_secrets = tuple(line.strip() for line in text("webhookSecret").splitlines() if line.strip())
+    if any(len(one) < _SHORTEST_WEBHOOK_SECRET for one in webhook_secrets):
+        raise CredentialError(
+            ProjectReason.SECRET_INVALID,
+            f"Secret {name}: the key `webhookSecret` needs at least {_SHORTEST_WEBHOOK_SECRET} characters: "
+            "openssl rand -hex 32",
+        )
+    if bool(text("appId")) != bool(text("privateKey")):
+        raise CredentialError(
+            ProjectReason.SECRET_INVALID, f"Secret {name}: `appId` and `privateKey` belong together"
+        )
+    # A webhook's secret is sent nowhere.
+    if not hosts and not webhook_secrets:
         raise CredentialError(
             ProjectReason.SECRET_INVALID,
             f"Secret {name} has no key `hosts`: list there the hosts it may be sent to, such as `github.com`",
@@ -132,6 +153,9 @@ def read(name: str, secret: Secret) -> Credential:
         username=text("username", "x-access-token"),
         password=text("password"),
         signing_key=text("signingKey"),
+        app_id=text("appId"),
+        private_key=text("privateKey"),
+        webhook_secrets=webhook_secrets,
     )
 
 

@@ -15,6 +15,7 @@ from claude_operator.gateway import inbox
 from claude_operator.gateway.callbacks.owe import owe
 from claude_operator.gateway.claims import EMPTY_SUMS, ensure_session
 from claude_operator.gateway.clock import stamp, utc_now
+from claude_operator.gateway.github import answers
 from claude_operator.gateway.journal import append, entry
 from claude_operator.gateway.records import NEVER_CLAIMED, outcome_of
 from claude_operator.gateway.store import tables
@@ -129,4 +130,5 @@ def conclude(connection: Connection, outcome: Outcome, metadata: Mapping[str, An
     data = {"phase": str(outcome.phase), "reason": outcome.reason, "message": outcome.message}
     append(connection, outcome.uid, 0, "gateway", [entry("outcome", data)])
     owe(connection, outcome, metadata)
+    answers.owe(connection, outcome.uid, utc_now())
     return kept

@@ -65,6 +65,10 @@ class Projects:
             raise Refusal(409, Reason.PROJECT_NOT_READY, f"ClaudeProject {name}: {project.fault}")
         return project.spec
 
+    def all(self) -> list[tuple[str, str, ProjectSpec]]:
+        """Namespace, name and rules of every project that is known and readable."""
+        return [(*key, one.spec) for key, one in self._known.items() if one.spec is not None]
+
     async def require_ready(self, namespace: str, name: str) -> ProjectSpec:
         """The rules of a project whose credentials are usable now.
 
@@ -85,6 +89,7 @@ class Projects:
         for check in (
             self._model(namespace, spec, fresh=fresh),
             *(self._host(namespace, entry, fresh=fresh) for entry in spec.repository_hosts),
+            self._webhook(namespace, spec, fresh=fresh),
         ):
             try:
                 await check
@@ -118,6 +123,22 @@ class Projects:
         credential.require(base)
         if entry.api_url is not None:
             credential.require(URL(entry.api_url))
+
+    async def _webhook(self, namespace: str, spec: ProjectSpec, *, fresh: bool) -> None:
+        triggers = spec.triggers.github if spec.triggers else None
+        if triggers is None:
+            return
+        if triggers.webhook_secret is None:
+            raise CredentialError(
+                ProjectReason.INVALID_SPEC,
+                "triggers.github has no webhookSecret: without it no event of GitHub can be verified",
+            )
+        credential = await self._credentials.get(namespace, triggers.webhook_secret, fresh=fresh)
+        if not credential.webhook_secrets:
+            raise CredentialError(
+                ProjectReason.SECRET_INVALID,
+                f"Secret {triggers.webhook_secret} has no key `webhookSecret`",
+            )
 
     async def run(self) -> None:
         """Watch and check, without end."""

@@ -20,6 +20,12 @@ from claude_operator.gateway.credentials import Credentials
 from claude_operator.gateway.egress import ConnectProxy
 from claude_operator.gateway.errors import Refusal, StoreUnavailableError, unavailable
 from claude_operator.gateway.git.proxy import GitProxy
+from claude_operator.gateway.github import answers
+from claude_operator.gateway.github.facts import Reader
+from claude_operator.gateway.github.intake import Intake
+from claude_operator.gateway.github.logins import Logins
+from claude_operator.gateway.github.port import GitHubPort
+from claude_operator.gateway.github.report import Reporter
 from claude_operator.gateway.identity import TokenVerifier
 from claude_operator.gateway.internal.handlers import InternalPort
 from claude_operator.gateway.journal import Journal
@@ -184,12 +190,23 @@ class Gateway:
             upstreams=upstreams,
             seconds=settings.outbox.try_seconds,
         )
+        logins = Logins(credentials, upstreams)
+        github = GitHubPort(
+            settings=settings,
+            verifier=verifier,
+            store=self.store,
+            projects=self.projects,
+            intake=Intake(self.projects, credentials),
+            reader=Reader(logins, self.store),
+            wakeups=self.wakeups,
+        )
+        reporter = Reporter(self.store, self.projects, logins)
         outbox = Outbox(
             store=self.store,
             wakeups=self.wakeups,
             metrics=self.metrics,
             pace=settings.outbox,
-            kinds={KIND: notifier.deliver},
+            kinds={KIND: notifier.deliver, answers.KIND: reporter.deliver},
         )
         context = await self._tls()
         await verifier.refresh()
@@ -197,7 +214,7 @@ class Gateway:
         self._tasks.append(asyncio.create_task(outbox.run(), name="outbox"))
         stack.push_async_callback(self._stop_tasks)
         internal_port = await self._listen(
-            settings.internal_port, context, [*internal.routes(), *self._probes()]
+            settings.internal_port, context, [*internal.routes(), *github.routes(), *self._probes()]
         )
         session_port = await self._listen(settings.session_port, context, session.routes())
         connect_port = await connect.start(context)

@@ -46,7 +46,7 @@ _CODE_FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _CODE_SPAN: Final = re.compile(r"(?<!`)(`{1,9})(?!`)([^\n]+?)(?<!`)\1(?!`)")
 _TAG: Final = re.compile(r"<(?=/?(?:context|requirements|session)\b)", re.IGNORECASE)
 """Tags of our own prompt."""
-_CUT: Final = "\n[... cut: the text is longer]"
+_CUT: Final = "\n| [... cut: the text is longer]"
 
 
 def visible(text: str) -> str:
@@ -118,14 +118,14 @@ def fenced(what: str, text: str, *, most: int = 60_000) -> str:
     Args:
         what: names the block, such as `comment by alice`; must itself be `one_line`.
         text: anything.
-        most: characters that are kept.
+        most: characters of it, bars included, that are kept.
     """
     clean = _TAG.sub("&lt;", visible(text)).strip("\n")
-    if len(clean) > most:
-        clean = clean[:most] + _CUT
     # Of the text, so it is the same each time, and the text cannot hold it.
     mark = hashlib.sha256(f"{what}\0{clean}".encode()).hexdigest()[:16]
     lines = "\n".join(f"| {line}" for line in clean.split("\n")) if clean else "| (empty)"
+    if len(lines) > most:
+        lines = lines[:most] + _CUT
     return f"--- BEGIN DATA {mark}: {_TAG.sub('&lt;', what)} ---\n{lines}\n--- END DATA {mark} ---"
 
 

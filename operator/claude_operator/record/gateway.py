@@ -48,6 +48,12 @@ _M = TypeVar("_M", bound="Message")
 class GatewayUnavailable(Exception):  # noqa: N818 - the word that status uses
     """The gateway gave no usable answer; the message says why."""
 
+    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        """Of a refusal; 0: there was no answer."""
+        self.reason = reason
+
 
 class Gateway:
     """One gateway; an async context manager."""
@@ -167,6 +173,23 @@ class Gateway:
         except (ValidationError, ConfigError) as error:
             raise GatewayUnavailable(f"{request}: {error}") from error
 
+    async def tell(self, path: str, message: Message | None = None) -> None:
+        """A repeatable POST whose answer holds nothing.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        await self._carry(Request("POST", path, _json(message) if message is not None else b""))
+
+    async def ask(self, path: str, kind: type[_M], message: Message | None = None) -> _M:
+        """A repeatable POST and its answer.
+
+        Raises:
+            GatewayUnavailable: no usable answer.
+        """
+        body = _json(message) if message is not None else b""
+        return _owed(await self._ask(Request("POST", path, body), kind), path)
+
     async def _ask(self, request: Request, kind: type[_M]) -> _M | None:
         try:
             body = await self._carry(request)
@@ -192,7 +215,8 @@ class Gateway:
     def _unavailable(self, error: ApiError) -> GatewayUnavailable:
         if error.unreachable:
             self._on_unreachable()
-        return GatewayUnavailable(str(error))
+        status = 0 if error.unreachable else error.status
+        return GatewayUnavailable(str(error), status=status, reason=error.reason)
 
 
 class _NotOnRecord(GatewayUnavailable):

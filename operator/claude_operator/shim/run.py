@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from claude_operator.kube.client import KubeClient
 from claude_operator.kube.retry import RetryPolicy
 from claude_operator.record.gateway import Gateway
+from claude_operator.record.github import GitHubRecord
 from claude_operator.record.trust import GatewayTrust
 from claude_operator.shim.core.directory import Directory, Follower
 from claude_operator.shim.core.links import Links
 from claude_operator.shim.core.report import Reporter
 from claude_operator.shim.core.sessions import Sessions
+from claude_operator.shim.dialects.github.worker import Worker
 from claude_operator.shim.door import Door
 from claude_operator.shim.health import NO_KEY, Health, Startup
 from claude_operator.shim.keys import KeyRefusedError, Keyring
@@ -78,6 +80,7 @@ async def run(settings: Settings, cluster: ClusterConfig) -> None:
             reporter=Reporter(sessions, Links(client)),
             door=Door(settings, keyring, limiter),
             metrics=metrics,
+            github=Worker(GitHubRecord(gateway), sessions, metrics),
         )
         health = Health(settings, directory, follower, keyring, metrics, startup)
         runner = await serve(site, health)
@@ -85,7 +88,12 @@ async def run(settings: Settings, cluster: ClusterConfig) -> None:
         startup.reached("server_listening", "The HTTP server listens")
         log.info("listening on %s", ", ".join(f"{one[0]}:{one[1]}" for one in runner.addresses))
         async with asyncio.TaskGroup() as group:
-            parts = [follower.run(), _keep_keys(keyring, settings), _announce(follower, startup)]
+            parts = [
+                follower.run(),
+                _keep_keys(keyring, settings),
+                _announce(follower, startup),
+                site.github.run(),
+            ]
             if tls:
                 parts.append(_trust(trust, startup))
             tasks = [group.create_task(part) for part in parts]

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from claude_operator.shim import document
-from claude_operator.shim.dialects import claude_hub
+from claude_operator.shim.dialects import claude_hub, github
 from claude_operator.shim.door import HEADERS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _INTERNAL: Final = {"success": False, "error": "Internal server error"}
 
 def dialects(site: Site) -> list[Dialect]:
     """Everything that is spoken here."""
-    return [claude_hub.Dialect(site)]
+    return [claude_hub.Dialect(site), github.Dialect(site)]
 
 
 def application(site: Site, health: Health) -> web.Application:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from claude_operator.shim.core.report import Reporter
     from claude_operator.shim.core.sessions import Sessions
+    from claude_operator.shim.dialects.github.worker import Worker
     from claude_operator.shim.door import Door
     from claude_operator.shim.settings import Settings
     from claude_operator.telemetry.metrics import Metrics
@@ -24,6 +25,8 @@ class Site:
     reporter: Reporter
     door: Door
     metrics: Metrics
+    github: Worker
+    """Works at GitHub's events."""
 
 
 class Dialect(Protocol):

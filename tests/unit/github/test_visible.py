@@ -71,7 +71,7 @@ def test_no_text_leaves_its_fence(text: str) -> None:
 
 
 def test_a_block_is_cut_and_says_so() -> None:
-    block = fenced("issue", "x" * 100, most=10)
+    block = fenced("issue", "x" * 100, most=12)
     assert "| xxxxxxxxxx\n| [... cut: the text is longer]" in block
 
 

@@ -13,6 +13,7 @@ from claude_operator.gateway import blobs, checkpoint, endings, inbox
 from claude_operator.gateway.bodies import read_body, require_parsable
 from claude_operator.gateway.errors import Refusal, claim_refused
 from claude_operator.gateway.journal import event_delay
+from claude_operator.gateway.outbox import queue
 from claude_operator.wire import session as wire
 from claude_operator.wire.message import MAX_CHUNK_BYTES
 
@@ -105,7 +106,9 @@ class SessionPort:
 
     async def _claim(self, request: web.Request) -> web.Response:
         pod = await self.verifier.pod(bearer(request))
-        return message_response(await self.claimer.claim(pod))
+        assignment = await self.claimer.claim(pod)
+        self.wakeups.notify(queue.WAKEUP)
+        return message_response(assignment)
 
     async def _events(self, request: web.Request) -> web.Response:
         live = await self._caller(request)

@@ -216,3 +216,43 @@ outbox = Table(
 )
 """What is owed to the outside on behalf of a session; see gateway/outbox."""
 Index("outbox_due", outbox.c.state, outbox.c.due_at)
+
+github_deliveries = Table(
+    "github_deliveries",
+    metadata,
+    Column("serial", _Serial, primary_key=True, autoincrement=True),
+    Column("namespace", String(63), nullable=False),
+    Column("project", String(63), nullable=False),
+    Column("delivery_id", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("repository", String(400), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("received_at", String(30), nullable=False),
+    Column("due_at", String(30), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("done_at", String(30)),
+    Column("verdict", Text, nullable=False),
+    UniqueConstraint("namespace", "project", "delivery_id", name="github_deliveries_id"),
+    UniqueConstraint("namespace", "project", "digest", name="github_deliveries_digest"),
+)
+"""Events of GitHub, each once for each project; see gateway/github/deliveries."""
+Index("github_deliveries_due", github_deliveries.c.done_at, github_deliveries.c.due_at)
+
+github_answers = Table(
+    "github_answers",
+    metadata,
+    Column("session_uid", String(64), primary_key=True),
+    Column("namespace", String(63), nullable=False),
+    Column("name", String(253), nullable=False),
+    Column("project", String(63), nullable=False),
+    Column("repository", String(400), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("commit", String(64)),
+    Column("body", Text, nullable=False),
+    Column("created_at", String(30), nullable=False),
+)
+"""Where a session's answer goes; see gateway/github/answers."""
+Index(
+    "github_answers_by_commit", github_answers.c.repository, github_answers.c.number, github_answers.c.commit
+)

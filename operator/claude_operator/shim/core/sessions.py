@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from claude_operator.kube.errors import ApiError
 from claude_operator.kube.kinds import SESSIONS
 from claude_operator.record.gateway import GatewayUnavailable
-from claude_operator.resources.identity import ANNOTATION_FINGERPRINT, is_uuid
+from claude_operator.resources.identity import ANNOTATION_FINGERPRINT, LABEL_CLIENT, is_uuid
 from claude_operator.resources.lifecycle import Phase
 from claude_operator.resources.session import Dependency, SessionSpec
 from claude_operator.shim.core import graph
@@ -99,6 +99,27 @@ class Sessions:
         return await self._create(
             scope, scope.home, manifest(scope, place, draft, spec, digest=digest), place
         )
+
+    async def ensure(self, scope: Scope, name: str, draft: Draft) -> SessionView:
+        """The session of a name that its origin determines, made unless it is there.
+
+        Unlike `create` it does not compare: what is asked for may look different by now, and is still the
+        same thing. A session that another client has given this name is a conflict.
+        """
+        spec = _complete(draft.spec, project=scope.home_project, dependencies=())
+        place = Place(id=name, name=name)
+        body = manifest(scope, place, draft, spec, digest=fingerprint(draft))
+        try:
+            found = await self._client.create(SESSIONS, body, namespace=scope.home)
+        except ApiError as error:
+            if not error.already_exists:
+                raise of_cluster(error) from error
+            found = await self._read(scope.home, name)
+            if (found["metadata"].get("labels") or {}).get(LABEL_CLIENT) != scope.client:
+                raise _collision(name) from error
+        view = session_view(found)
+        self.directory.see(view)
+        return view
 
     async def find(self, scope: Scope, session_id: str) -> Thread:
         """The session that answers to an id."""
