@@ -100,6 +100,7 @@ MESSAGES = {
         optional={
             "message": WORDS,
             "summary": WORDS,
+            "structuredOutput": DATA | JSON,
             "exitCode": NUMBERS,
             "turns": NUMBERS,
             "cpuSeconds": JSON,

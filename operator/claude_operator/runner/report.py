@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from claude_operator.runner import cgroup, termination
 from claude_operator.runner.gateway import GatewayRefusedError, GatewayUnavailableError
 from claude_operator.runner.stop import Cause
-from claude_operator.wire.session import RunResult, structured_output_fault
+from claude_operator.wire.session import MAX_RESULT_TEXT, RunResult, structured_output_fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ async def report(run: Attempt, verdict: Verdict) -> None:
         await run.gateway.result(
             RunResult(
                 reason=verdict.reason,
-                message=verdict.message,
-                summary=verdict.summary,
+                message=verdict.message[:MAX_RESULT_TEXT],
+                summary=verdict.summary[:MAX_RESULT_TEXT],
                 structured_output=structured_output,
                 exit_code=verdict.exit_code,
                 turns=verdict.turns,

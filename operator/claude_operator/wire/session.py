@@ -177,6 +177,8 @@ class ArtifactUpload(Message):
     blob: BlobRef
 
 
+MAX_RESULT_TEXT = 256 * 1024
+"""Characters of a result's message, and of its summary: each reader of the record has them searched for keys."""
 MAX_STRUCTURED_OUTPUT_BYTES = 64 * 1024
 """Of the JSON form."""
 MAX_STRUCTURED_OUTPUT_DEPTH = 32
@@ -204,8 +206,8 @@ class RunResult(Message):
 
     reason: Reason
     """Completed, or why not."""
-    message: str = ""
-    summary: str = ""
+    message: Annotated[str, Field(max_length=MAX_RESULT_TEXT)] = ""
+    summary: Annotated[str, Field(max_length=MAX_RESULT_TEXT)] = ""
     """The agent's last words, whole."""
     structured_output: Annotated[dict[str, JsonValue], AfterValidator(_within_bounds)] | None = None
     """What the agent gave as its answer by the session's output schema, if it did. Nobody but the agent's own

@@ -318,6 +318,16 @@ async def test_structured_output_beyond_its_bounds_is_refused_and_named(
     assert "reported" not in (await world.record(session))["attempts"][0]
 
 
+async def test_a_summary_without_end_is_refused_and_named(world: World) -> None:
+    _, pod, _ = await world.claimed()
+    body = {"reason": "Completed", "summary": "x" * (256 * 1024 + 1)}
+
+    status, answer = await world.ask(pod, "POST", "/v1/session/result", json=body)
+
+    assert status == 400
+    assert "summary: String should have at most 262144 characters" in answer["message"]
+
+
 async def test_the_inbox_wakes_a_waiting_runner(world: World) -> None:
     session, pod, _ = await world.claimed()
     waiting = asyncio.create_task(world.ask(pod, "GET", "/v1/session/inbox?after=0&wait=30"))

@@ -112,3 +112,10 @@ async def test_a_schema_that_the_cli_cannot_use_is_an_invalid_spec(world: World)
     assert result.reason is Reason.INVALID_SPEC, pod.log
     assert result.message.startswith("spec.outputSchema: not a valid JSON Schema: can't resolve reference")
     assert list(world.model.requests.since(0)) == [], "the CLI fetches nothing"
+
+
+async def test_last_words_without_end_are_cut_and_do_not_cost_the_result(world: World) -> None:
+    gateway, pod = await run(world, Step(text=("word " * 60_000,)), Step(text=("Nothing to add.",)))
+
+    [result] = gateway.told.results
+    assert (result.reason, len(result.summary)) == (Reason.COMPLETED, 256 * 1024), pod.log
