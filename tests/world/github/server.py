@@ -216,7 +216,7 @@ class GitHubServer:
             held = self.app.permissions.get(name)
             if held != level and not (held == "write" and level == "read"):
                 return _error(422, "The permissions requested are not granted to this installation.")
-        token = f"ghs_{secrets.token_hex(18)}"
+        token = self.app.next_tokens.pop(0) if self.app.next_tokens else f"ghs_{secrets.token_hex(18)}"
         minted = Minted(body.get("repositories") or [], wanted, time.time() + self.app.seconds)
         self.app.minted[token] = minted
         expires = datetime.fromtimestamp(minted.expires, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

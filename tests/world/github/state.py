@@ -156,6 +156,8 @@ class App:
     )
     minted: dict[str, Minted] = field(default_factory=dict)
     seconds: float = 3600
+    next_tokens: list[str] = field(default_factory=list)
+    """Given out before random ones."""
 
     @property
     def pem(self) -> str:
