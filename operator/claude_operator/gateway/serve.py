@@ -129,10 +129,11 @@ class Gateway:
             metrics=self.metrics,
             log_only=settings.log_only,
         )
+        logins = Logins(credentials, upstreams)
         git = GitProxy(
             store=self.store,
             projects=self.projects,
-            credentials=credentials,
+            logins=logins,
             upstreams=upstreams,
             journal=self.journal,
             verdicts=verdicts,
@@ -149,8 +150,7 @@ class Gateway:
         pull_requests = PullRequests(
             store=self.store,
             projects=self.projects,
-            credentials=credentials,
-            upstreams=upstreams,
+            logins=logins,
             journal=self.journal,
             verdicts=verdicts,
         )
@@ -190,7 +190,6 @@ class Gateway:
             upstreams=upstreams,
             seconds=settings.outbox.try_seconds,
         )
-        logins = Logins(credentials, upstreams)
         github = GitHubPort(
             settings=settings,
             verifier=verifier,

@@ -129,6 +129,7 @@ class Suite(Message):
 class Remark(Message):
     """A comment."""
 
+    id: int = 0
     author: str
     body: str
     created_at: str = ""

@@ -16,10 +16,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
+from claude_operator.gateway.outbox.pace import Pace
 from claude_operator.gateway.serve import Gateway
 from claude_operator.gateway.settings import Settings
 from claude_operator.kube.client import KubeClient
@@ -33,7 +34,7 @@ from tests.world.github import GitHubServer, Repository
 from tests.world.github.state import account
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from tests.cluster.controlplane import ControlPlane
@@ -45,6 +46,7 @@ REPOSITORY = "acme/webapp"
 HEAD = "a" * 40
 DEADLINE = 20.0
 _number = count(1)
+T = TypeVar("T")
 
 
 @dataclass
@@ -169,6 +171,14 @@ class Hub:
             lambda connection: [dict(row._mapping) for row in connection.execute(query)]
         )
 
+    async def until(self, look: Callable[[], T]) -> T:
+        """What `look` sees, once it is something."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                if found := look():
+                    return found
+                await asyncio.sleep(0.02)
+
     async def comment(self, *words: str) -> str:
         """The bot's only comment, once it holds these words."""
         async with asyncio.timeout(DEADLINE):
@@ -253,6 +263,7 @@ def _settings(folder: Path, port: int = 0) -> Settings:
         internal_subjects=frozenset({CONTROLLER}),
         private_networks=(ip_network("127.0.0.0/8"),),
         drain_seconds=2,
+        outbox=Pace(first=0.1),
     )
 
 

@@ -179,3 +179,15 @@ def test_a_thread_of_any_length_fits() -> None:
     payload = {"pull": pull(body="\n" * 65_000), "thread": remarks}
     found = session("pull_request_review_comment", **payload)
     assert len(found.draft.spec.context or "") <= 200_000
+
+
+def test_the_order_itself_and_our_own_comments_are_not_repeated_as_data() -> None:
+    thread = [
+        {"id": 77, "author": "alice", "body": "@claude-bot go, the order"},
+        {"id": 78, "author": "claude-bot", "body": "<!-- claude-operator:session=x -->\nAccepted"},
+        {"id": 79, "author": "bob", "body": "Another thought"},
+    ]
+    context = session("issue_comment", pull=None, thread=thread).draft.spec.context or ""
+    assert "Another thought" in context
+    assert "the order" not in context
+    assert "Accepted" not in context

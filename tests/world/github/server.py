@@ -50,7 +50,7 @@ class Fault:
     status: int = 500
     times: int = 1
     headers: dict[str, str] = field(default_factory=dict)
-    body: Json = field(default_factory=lambda: {"message": "a fault"})
+    body: Any = field(default_factory=lambda: {"message": "a fault"})
     after: bool = False
     """The request is carried out, and its answer lost."""
     delay: float = 0
@@ -69,12 +69,13 @@ class GitHubServer:
     faults: list[Fault] = field(default_factory=list)
     prefix: str = "/api/v3"
     """As on a GitHub Enterprise Server."""
+    host: str = "127.0.0.1"
     port: int = 0
     _runner: web.AppRunner | None = None
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -93,7 +94,7 @@ class GitHubServer:
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, self.host, self.port).start()
         self.port = self._runner.addresses[0][1]
         return self
 

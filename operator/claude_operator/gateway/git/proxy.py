@@ -17,6 +17,8 @@ from claude_operator.gateway.git.pktline import PktLineError
 from claude_operator.gateway.git.push import Push, PushReader, refusal, rejection
 from claude_operator.gateway.git.report import RefReader, ReportReader
 from claude_operator.gateway.git.target import Target, explain
+from claude_operator.gateway.github.api import GitHubError
+from claude_operator.gateway.github.logins import READ_CODE, WRITE_CODE
 from claude_operator.gateway.scope import repository_of, web_url
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
@@ -25,7 +27,7 @@ from claude_operator.resources.lifecycle import Reason
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from claude_operator.gateway.credentials import Credentials
+    from claude_operator.gateway.github.logins import Logins
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live
     from claude_operator.gateway.projects import Projects
@@ -49,14 +51,14 @@ class GitProxy:
         *,
         store: Store,
         projects: Projects,
-        credentials: Credentials,
+        logins: Logins,
         upstreams: Upstreams,
         journal: Journal,
         verdicts: Verdicts,
     ) -> None:
         self._store = store
         self._projects = projects
-        self._credentials = credentials
+        self._logins = logins
         self._upstreams = upstreams
         self._journal = journal
         self._verdicts = verdicts
@@ -103,15 +105,19 @@ class GitProxy:
         grant = live.grant
         rules = await self._projects.rules(grant.namespace, grant.project)
         repository = repository_of(grant.spec, rules)
-        name = repository.entry.credentials_secret
         url = URL(f"{web_url(repository)}.git/{wanted.rest}", encoded=True)
         credential = None
-        if name is not None:
+        if repository.entry.credentials_secret is not None:
+            write = wanted.service is Service.RECEIVE_PACK
             try:
-                credential = await self._credentials.get(grant.namespace, name)
+                credential = await self._logins.credential(
+                    grant.namespace, repository, WRITE_CODE if write else READ_CODE
+                )
                 credential.require(url)
             except CredentialError as error:
                 raise self._failed(live, wanted, 403, str(error)) from error
+            except GitHubError as error:
+                raise self._failed(live, wanted, 502, str(error)) from error
         return Target(url, credential, f"{grant.host}/{grant.repository}")
 
     async def _advertise(

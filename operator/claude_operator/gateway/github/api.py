@@ -19,10 +19,11 @@ from typing_extensions import override
 from yarl import URL
 
 from claude_operator.gateway.credentials import origin
+from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from claude_operator.gateway.credentials import Credential
     from claude_operator.gateway.upstream import Upstreams
@@ -60,6 +61,7 @@ class Api(GitHubAPI):
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
     ) -> tuple[int, Mapping[str, str], bytes]:
         target = URL(url, encoded=True)
+        login = headers.get("authorization", "")
         if origin(target) != origin(self._base):
             raise UpstreamError(f"{origin(self._base)} leads to another host")
         answer = await self._upstreams.send(
@@ -68,6 +70,8 @@ class Api(GitHubAPI):
             listed=self._credential.lists(target),
             headers={
                 **{name: value for name, value in headers.items() if name != "content-length"},
+                # What GitHub documents today, and its kin understand as well.
+                **({"authorization": f"Bearer {login.partition(' ')[2]}"} if login else {}),
                 "X-GitHub-Api-Version": _VERSION,
             },
             body=body or None,
@@ -85,14 +89,24 @@ class Api(GitHubAPI):
             answer.close()
         return answer.status, {name.lower(): value for name, value in answer.headers.items()}, bytes(raw)
 
+    def words(self, text: str) -> str:
+        """The host's words, without the login that it may have put among them."""
+        return Scrubber(self._credential.traces()).text(text)[:500]
+
     @override
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
 @contextmanager
-def asking(base: URL, what: str) -> Iterator[None]:
-    """Around requests: every failure becomes a GitHubError that says `what` was asked of which host."""
+def asking(base: URL, what: str, *, words: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Around requests: every failure becomes a GitHubError that says `what` was asked of which host.
+
+    Args:
+        base: of the API.
+        what: for people.
+        words: makes the host's own words fit to be told; without it they are not.
+    """
     host = origin(base)
     try:
         yield
@@ -101,7 +115,9 @@ def asking(base: URL, what: str) -> Iterator[None]:
     except HTTPException as error:
         status = int(error.status_code)
         raise GitHubError(
-            f"{what}: {host} answers {status}{_hint(status)}", status=status, after=_after(error)
+            f"{what}: {host} answers {status}{f': {words(str(error))}' if words else _hint(status)}",
+            status=status,
+            after=_after(error),
         ) from error
     except (GitHubException, ValueError, KeyError, TypeError) as error:
         # ValueError and its like: the answer has not the shape that GitHub's have.

@@ -149,6 +149,7 @@ def _pull(data: Any) -> Pull:
 def _remark(data: Any) -> Remark:
     user = data.get("user") or {}
     return Remark(
+        id=data.get("id") or 0,
         author=user.get("login") or "ghost",
         body=data.get("body") or "",
         created_at=data.get("created_at") or "",

@@ -52,25 +52,23 @@ class Logins:
         """
         base = api_url(repository)
         credential = await self.credential(namespace, repository, permissions)
-        if credential is None:
-            raise CredentialError(
-                ProjectReason.INVALID_SPEC, f"repositoryHosts[{repository.host}] has no credentialsSecret"
-            )
         _require(credential, base)
         return Api(self.upstreams, base, credential, oauth_token=credential.password)
 
     async def credential(
         self, namespace: str, repository: Repository, permissions: Mapping[str, str]
-    ) -> Credential | None:
-        """The credential, with a password; None: the project names none.
+    ) -> Credential:
+        """The credential, with a password.
 
         Raises:
-            CredentialError: the Secret can't be used.
+            CredentialError: the project names none, or its Secret can't be used.
             GitHubError: the App gets no token.
         """
         name = repository.entry.credentials_secret
         if name is None:
-            return None
+            raise CredentialError(
+                ProjectReason.INVALID_SPEC, f"repositoryHosts[{repository.host}] has no credentialsSecret"
+            )
         credential = await self.credentials.get(namespace, name)
         if not credential.app_id:
             return credential

@@ -15,7 +15,7 @@ from claude_operator.resources.project import GitHubTask
 from claude_operator.resources.session import Publish, PullRequest, SessionSpec, SessionType
 from claude_operator.shim.core.draft import Draft
 from claude_operator.shim.dialects.github import tasks
-from claude_operator.shim.dialects.github.screen import Ignored
+from claude_operator.shim.dialects.github.screen import OURS, Ignored
 from claude_operator.shim.dialects.github.who import may
 from claude_operator.wire.github import Answer, Form
 
@@ -93,7 +93,9 @@ def _triage(asked: Asked, payload: Payload, kept: KeptDelivery, facts: Facts) ->
 
 def _command(asked: Asked, payload: Payload, kept: KeptDelivery, facts: Facts) -> Make:
     kind = "pull request" if asked.is_pull else "issue"
-    context = _context(payload, facts, facts.pull)
+    # The comment that asks is the order, and what we wrote ourselves tells nothing new.
+    thread = [one for one in facts.thread if one.id != asked.said and not one.body.startswith(OURS)]
+    context = _context(payload, facts.model_copy(update={"thread": thread}), facts.pull)
     if asked.comment is not None:
         context = f"{tasks.about_lines(asked.comment)}\n\n{context}"
     return _make(

@@ -48,6 +48,8 @@ class Asked:
     at: str = ""
     """Link to where."""
     command: str = ""
+    said: int = 0
+    """Id of the comment that asks."""
     comment: Comment | None = None
     """On lines of a pull request."""
     commit: str | None = None
@@ -135,6 +137,7 @@ def _said(
         by=_login(said.user),
         at=said.html_url,
         command=wanted,
+        said=said.id,
         comment=payload.comment if event == "pull_request_review_comment" else None,
     )
 
