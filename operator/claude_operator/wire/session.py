@@ -178,7 +178,7 @@ class ArtifactUpload(Message):
 
 
 MAX_RESULT_TEXT = 256 * 1024
-"""Characters of a result's message, and of its summary: each reader of the record has them searched for keys."""
+"""Characters of a result's message, and of its summary: every reader of them has them searched for keys."""
 MAX_STRUCTURED_OUTPUT_BYTES = 64 * 1024
 """Of the JSON form."""
 MAX_STRUCTURED_OUTPUT_DEPTH = 32
