@@ -14,6 +14,8 @@ import pytest
 from aiohttp import web
 
 from claude_operator.gateway import endings
+from claude_operator.gateway.errors import StoreUnavailableError
+from claude_operator.gateway.outbox import queue, worker
 from claude_operator.resources.identity import ANNOTATION_REQUEST, LABEL_SESSION_ID
 from tests.integration.gateway.conftest import QUICK, World, open_world, restarted, running
 from tests.integration.gateway.receiver import Call, Receiver, receiving
@@ -320,6 +322,26 @@ async def test_what_is_owed_outlives_the_gateway(tmp_path: Path) -> None:
             (call,) = await receiver.called()
             assert call.delivery == failed["delivery"]
             await again.event(session, "notify_delivered")
+
+
+async def test_a_full_disk_repeats_nothing(
+    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 0
+
+    def record(*given: Any, **more: Any) -> Any:
+        nonlocal refused
+        if refused < 3:
+            refused += 1
+            raise StoreUnavailableError("the gateway's database cannot serve now: disk is full")
+        return noted(*given, **more)
+
+    noted = queue.record
+    monkeypatch.setattr(queue, "record", record)
+    monkeypatch.setattr(worker, "_FAULT_SECONDS", 0.01)
+    session = await ended(world, receiver.origin)
+    assert (await settled(world, session))["state"] == "delivered"
+    assert (refused, len(receiver.calls)) == (3, 1)
 
 
 @pytest.mark.usefixtures("public_loopback")

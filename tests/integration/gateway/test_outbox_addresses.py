@@ -30,9 +30,10 @@ async def trap() -> AsyncIterator[Receiver]:
 
 
 class Names:
-    """A resolver whose answers change with every question, and the addresses that were connected to."""
+    """A resolver whose answers change with every question, and what was connected to on one port."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+        self._port = port
         self.answers: list[list[str]] = []
         self.questions = 0
         self.connected: list[str] = []
@@ -52,7 +53,7 @@ class Names:
         ]
 
     async def _connect(self, addr_infos: Sequence[Any], **more: Any) -> socket.socket:
-        found = [info[4][0] for info in addr_infos]
+        found = [info[4][0] for info in addr_infos if info[4][1] == self._port]
         self.connected += found
         if PUBLIC in found:
             raise OSError("nothing leaves this machine")
@@ -60,8 +61,8 @@ class Names:
 
 
 @pytest.fixture
-async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    return Names(monkeypatch)
+async def names(monkeypatch: pytest.MonkeyPatch, trap: Receiver) -> Names:
+    return Names(monkeypatch, trap.port)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +170,11 @@ async def test_a_listed_name_is_connected_to_where_it_was_found(
     assert (names.questions, names.connected) == (1, ["127.0.0.1"])
 
 
-async def test_no_secret_opens_the_metadata_address(world: World, names: Names) -> None:
-    world.cluster.add_secret("hook", hosts="http://hooks.example.com", signingKey=KEY)
+async def test_no_secret_opens_the_metadata_address(world: World, trap: Receiver, names: Names) -> None:
+    origin = f"http://hooks.example.com:{trap.port}"
+    world.cluster.add_secret("hook", hosts=origin, signingKey=KEY)
     names.answers = [["169.254.169.254"]]
-    session = await ended(world, "http://hooks.example.com/latest/meta-data/")
+    session = await ended(world, f"{origin}/latest/meta-data/")
     assert "metadata address" in (await world.event(session, "notify_failed"))["message"]
     assert not names.connected
 

@@ -6,11 +6,12 @@ or the gateway's version meanwhile.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import select
 
 from claude_operator.gateway.clock import utc_now
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 KIND: Final = "notify"
 _DELETED: Final = "cancelled"
 """A session that is deleted before it has ended was stopped by somebody."""
+
+_log = logging.getLogger(__name__)
 
 
 class Owed(BaseModel):
@@ -107,7 +110,12 @@ def _granted(connection: Connection, outcome: Outcome) -> Callback | None:
     ).scalar()
     if text is None:
         return None
-    grant = Grant.model_validate_json(text)
+    try:
+        grant = Grant.model_validate_json(text)
+    except ValidationError:
+        # Of another version: nobody can be called, and the outcome must be recorded all the same.
+        _log.warning("the claim of %s/%s can't be read", outcome.namespace, outcome.name)
+        return None
     notify = grant.spec.notify
     if notify is None:
         return None
@@ -124,7 +132,7 @@ def _session(
 ) -> dict[str, Any]:
     record = session_record(connection, outcome.uid)
     pull_request = record.pull_request if record is not None else None
-    told = {
+    told: dict[str, Any] = {
         "id": callback.session_id,
         "namespace": outcome.namespace,
         "name": outcome.name,
@@ -143,6 +151,6 @@ def _session(
         "finishedAt": outcome.finished_at,
         "metadata": dict(metadata or {}),
     }
-    # Summary and message are an agent's words: they leave as they do when the journal is served.
-    redacted: dict[str, Any] = orjson.loads(redact(orjson.dumps(told).decode()))
-    return redacted
+    # An agent's words leave as they do when the journal is served. Each on its own: nothing that stands in
+    # one of them can spoil the JSON, on which the outcome's record hangs.
+    return told | {name: redact(told[name]) for name in ("message", "summary")}

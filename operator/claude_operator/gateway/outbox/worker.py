@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from claude_operator.gateway.clock import utc_now
@@ -119,21 +120,31 @@ class Outbox:
     async def _try(self, delivery: Delivery) -> None:
         try:
             result = await self._result(delivery)
-            now, chance = utc_now(), random.random()  # noqa: S311 - jitter
-            state = await self.store.write(
-                lambda connection: queue.record(
-                    connection, delivery, result, now, pace=self.pace, chance=chance
-                )
-            )
+            state = await self._note(delivery, result)
             self._tell(delivery, result, state)
-        except StoreUnavailableError as error:
-            # It stays due, and is delivered again: not at once, or a full disk would make us hammer on them.
-            _log.error("delivery %s was not noted: %s", delivery.id, error)
-            await asyncio.sleep(_FAULT_SECONDS)
+        except Exception:  # noqa: BLE001 - nobody awaits this task
+            # The row is still due: without a pause we would hammer on its receiver.
+            _log.exception("delivery %s can't be noted", delivery.id)
+            await asyncio.sleep(_MOST_SECONDS)
         finally:
             self._under_way.pop(delivery.id, None)
             self.wakeups.notify(queue.WAKEUP)
             self.wakeups.notify(delivery.wanted.session_uid)
+
+    async def _note(self, delivery: Delivery, result: Result) -> DeliveryState | None:
+        """Write down how it went, however long the database can't: sending it again would be the worse."""
+        chance = random.random()  # noqa: S311 - jitter
+        while True:
+            now = utc_now()
+            try:
+                return await self.store.write(
+                    partial(
+                        queue.record, delivery=delivery, result=result, now=now, pace=self.pace, chance=chance
+                    )
+                )
+            except StoreUnavailableError as error:
+                _log.error("delivery %s can't be noted yet: %s", delivery.id, error)
+                await asyncio.sleep(_FAULT_SECONDS)
 
     async def _result(self, delivery: Delivery) -> Result:
         deliver = self.kinds.get(delivery.wanted.kind)
@@ -146,10 +157,8 @@ class Outbox:
                 return await deliver(delivery)
         except TimeoutError:
             return Retry(f"{delivery.wanted.target} took more than {_MOST_SECONDS:.0f} s")
-        except Refusal as refused:
-            return Retry(refused.message)
-        except StoreUnavailableError:
-            raise
+        except (Refusal, StoreUnavailableError) as error:
+            return Retry(str(error))
         except Exception:  # noqa: BLE001 - one delivery that we can't handle must not end the others'
             _log.exception("delivery %s (%s) failed here", delivery.id, delivery.wanted.kind)
             return Retry("an error within the gateway; its log tells more")
