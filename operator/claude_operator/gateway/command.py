@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 import uvloop
 
+from claude_operator.gateway import settings as defaults
 from claude_operator.gateway.cluster import ClusterUnavailableError, ForbiddenError
 from claude_operator.gateway.errors import Refusal, StoreUnavailableError
 from claude_operator.gateway.kube_cluster import KubeCluster
 from claude_operator.gateway.serve import serve
-from claude_operator.gateway.settings import Settings
+from claude_operator.gateway.settings import MIB, Settings
 from claude_operator.kube.client import KubeClient
 from claude_operator.kube.config import ClusterConfig, ConfigError, load
 
@@ -85,6 +86,38 @@ def _networks(_: click.Context, option: click.Parameter, value: str) -> tuple[IP
     help="Comma-separated: private networks that egress hosts may be in.  [default: none]",
 )
 @click.option(
+    "--body-mib",
+    envvar="CLAUDE_GATEWAY_BODY_MIB",
+    type=click.IntRange(min=64),
+    default=defaults.BODY_MIB,
+    show_default=True,
+    help="MiB of requests in memory at once, over all sessions: a quarter of the process's memory limit.",
+)
+@click.option(
+    "--body-seconds",
+    envvar="CLAUDE_GATEWAY_BODY_SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=defaults.BODY_SECONDS,
+    show_default=True,
+    help="Longest time for a request's body to arrive, or for its next piece where it is passed on.",
+)
+@click.option(
+    "--head-seconds",
+    envvar="CLAUDE_GATEWAY_HEAD_SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=defaults.HEAD_SECONDS,
+    show_default=True,
+    help="Longest time from a connection to the head of its first request.",
+)
+@click.option(
+    "--connections-per-peer",
+    envvar="CLAUDE_GATEWAY_CONNECTIONS_PER_PEER",
+    type=click.IntRange(min=0),
+    default=defaults.CONNECTIONS_PER_PEER,
+    show_default=True,
+    help="Connections of one address at once, at each port; 0: any number.",
+)
+@click.option(
     "--log-only",
     envvar="CLAUDE_GATEWAY_LOG_ONLY",
     is_flag=True,
@@ -108,6 +141,10 @@ def command(
     tls_names: tuple[str, ...],
     upstream_ca: Path | None,
     private_networks: tuple[IPv4Network | IPv6Network, ...],
+    body_mib: int,
+    body_seconds: float,
+    head_seconds: float,
+    connections_per_peer: int,
     log_only: bool,
     author_name: str,
     author_email: str,
@@ -128,6 +165,10 @@ def command(
             internal_subjects=frozenset(internal_subjects),
             upstream_ca=upstream_ca,
             private_networks=private_networks,
+            body_bytes=body_mib * MIB,
+            body_seconds=body_seconds,
+            head_seconds=head_seconds,
+            connections_per_peer=connections_per_peer,
             log_only=log_only,
             author_name=author_name,
             author_email=author_email,

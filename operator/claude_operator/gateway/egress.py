@@ -2,7 +2,7 @@
 
 The proxy sees names and bytes, not contents; what it enforces is where. The name is resolved once and the
 connection goes to that address, private ranges are closed, every tunnel is in the journal. It is written on
-asyncio's streams: aiohttp's server does not do CONNECT.
+asyncio's streams: aiohttp's server does not do CONNECT. The listener has a deadline for the request's head.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from claude_operator.gateway.addresses import AddressRefusedError, lookup, requi
 from claude_operator.gateway.errors import Refusal, StoreUnavailableError, unavailable
 
 if TYPE_CHECKING:
-    import ssl
-
     from claude_operator.gateway.identity import TokenVerifier
     from claude_operator.gateway.journal import Journal
     from claude_operator.gateway.live import Live, LiveAttempts
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from claude_operator.resources.addresses import Address
     from claude_operator.telemetry.metrics import Metrics
 
-_HEAD_SECONDS: Final = 20
 _MOST_HEAD: Final = 32 * 1024
 _CONNECT_SECONDS: Final = 10
 _IDLE_SECONDS: Final = 900
@@ -60,22 +57,15 @@ class ConnectProxy:
         self._projects = projects
         self._journal = journal
         self._metrics = metrics
-        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[str, int] = {}
 
-    async def start(self, tls: ssl.SSLContext | None) -> int:
-        """Listen; the port is returned."""
-        self._server = await asyncio.start_server(
-            self._accept, self._settings.host, self._settings.connect_port, ssl=tls, limit=_PIECE
-        )
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    def connected(self) -> asyncio.Protocol:
+        """Serve one connection, for a listener."""
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_PIECE), self._accept)
 
     async def stop(self) -> None:
-        """Stop listening and cut the tunnels."""
-        if self._server is not None:
-            self._server.close()
+        """Cut the tunnels."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -98,8 +88,7 @@ class ConnectProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_MOST_HEAD)
         try:
-            async with asyncio.timeout(_HEAD_SECONDS):
-                request = await _head(connection, reader)
+            request = await _head(connection, reader)
             if request is None:
                 return
             live = await self._pod(request)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from claude_operator.gateway import tls
 from claude_operator.gateway.assignment import Assigner
+from claude_operator.gateway.bodies import BODY_SECONDS
 from claude_operator.gateway.callbacks.notifier import Notifier
 from claude_operator.gateway.callbacks.owe import KIND
 from claude_operator.gateway.claim import Claimer
@@ -35,11 +36,13 @@ from claude_operator.gateway.model.proxy import ModelProxy, refusal_response
 from claude_operator.gateway.outbox.worker import Outbox
 from claude_operator.gateway.projects import Projects
 from claude_operator.gateway.pull_request import PullRequests
+from claude_operator.gateway.room import Room
 from claude_operator.gateway.session.handlers import SessionPort
 from claude_operator.gateway.store.database import Store
 from claude_operator.gateway.upstream import Upstreams
 from claude_operator.gateway.verdicts import Verdicts
 from claude_operator.gateway.wakeups import Wakeups
+from claude_operator.listen.listener import Bounds, Listener
 from claude_operator.telemetry.metrics import Metrics
 from claude_operator.wire.session import GIT_PATH, MESSAGES_PATH
 
@@ -119,6 +122,7 @@ class Gateway:
         self.projects = Projects(self._cluster, credentials)
         verifier = TokenVerifier(self._cluster)
         verdicts = Verdicts(self.store)
+        room = Room(settings.body_bytes, metrics=self.metrics)
         model = ModelProxy(
             projects=self.projects,
             credentials=credentials,
@@ -127,6 +131,7 @@ class Gateway:
             journal=self.journal,
             verdicts=verdicts,
             metrics=self.metrics,
+            room=room,
             log_only=settings.log_only,
         )
         logins = Logins(credentials, upstreams)
@@ -164,6 +169,7 @@ class Gateway:
             model=model,
             git=git,
             pull_requests=pull_requests,
+            room=room,
         )
         internal = InternalPort(
             settings=settings,
@@ -212,12 +218,12 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self.projects.run(), name="projects"))
         self._tasks.append(asyncio.create_task(outbox.run(), name="outbox"))
         stack.push_async_callback(self._stop_tasks)
-        internal_port = await self._listen(
+        internal_port = await self._serve(
             settings.internal_port, context, [*internal.routes(), *github.routes(), *self._probes()]
         )
-        session_port = await self._listen(settings.session_port, context, session.routes())
-        connect_port = await connect.start(context)
+        session_port = await self._serve(settings.session_port, context, session.routes())
         stack.push_async_callback(connect.stop)
+        connect_port = await self._listen(settings.connect_port, context, connect.connected)
         self.ports = Ports(session_port, internal_port, connect_port)
         self._ready = True
 
@@ -230,8 +236,9 @@ class Gateway:
         self._tasks.append(asyncio.create_task(tls.keep_renewed(context, self.authority, names)))
         return context
 
-    async def _listen(self, port: int, context: ssl.SSLContext | None, routes: list[web.RouteDef]) -> int:
+    async def _serve(self, port: int, context: ssl.SSLContext | None, routes: list[web.RouteDef]) -> int:
         app = web.Application(middlewares=[_answer_refusals])
+        app[BODY_SECONDS] = self.settings.body_seconds
         app.router.add_routes(routes)
         runner = web.AppRunner(
             app,
@@ -245,10 +252,22 @@ class Gateway:
         )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, self.settings.host, port, ssl_context=context)
-        await site.start()
-        bound: int = runner.addresses[-1][1]
-        return bound
+        assert runner.server is not None, "it is set up"
+        return await self._listen(port, context, runner.server)
+
+    async def _listen(
+        self, port: int, context: ssl.SSLContext | None, connected: Callable[[], asyncio.Protocol]
+    ) -> int:
+        settings = self.settings
+        listener = Listener(
+            connected,
+            host=settings.host,
+            port=port,
+            tls=context,
+            bounds=Bounds(head_seconds=settings.head_seconds, per_peer=settings.connections_per_peer),
+            metrics=self.metrics,
+        )
+        return (await self._stack.enter_async_context(listener)).port
 
     def _probes(self) -> list[web.RouteDef]:
         async def alive(_: web.Request) -> web.Response:

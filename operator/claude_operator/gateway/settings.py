@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from claude_operator.gateway.outbox.pace import Pace
 
@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 
 DEFAULT_TOOLS = ("Bash", "Read", "Edit", "Write", "Grep", "Glob")
 """Tools of a session whose spec and project name none: work on files and commands, no timers, no web."""
+
+MIB: Final = 1024 * 1024
+BODY_MIB: Final = 256
+"""A quarter of the memory limit that install.yaml sets. On top come the process itself, the objects of one
+large request at a time, and what streams."""
+BODY_SECONDS: Final = 60.0
+HEAD_SECONDS: Final = 20.0
+CONNECTIONS_PER_PEER: Final = 256
+"""A pod's own few and 64 tunnels are well below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,15 @@ class Settings:
     author_email: str = "noreply@anthropic.com"
     drain_seconds: float = 25.0
     """How long a stop waits for streams that are under way; the pod's grace period must exceed it."""
+
+    head_seconds: float = HEAD_SECONDS
+    """From a connection to the head of its first request; the TLS handshake has as much for itself."""
+    body_seconds: float = BODY_SECONDS
+    """For a body that is read whole, or the next piece of one that is passed on."""
+    connections_per_peer: int = CONNECTIONS_PER_PEER
+    """Of one address at once, at each port; 0: any number."""
+    body_bytes: int = BODY_MIB * MIB
+    """Of requests in memory at once, over all sessions."""
 
     outbox: Pace = field(default_factory=Pace)
     """When what is owed to the outside is tried again."""

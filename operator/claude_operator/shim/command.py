@@ -101,6 +101,22 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Longest time for a request's body to arrive.",
 )
 @click.option(
+    "--head-seconds",
+    envvar="CLAUDE_SHIM_HEAD_SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=defaults.HEAD_SECONDS,
+    show_default=True,
+    help="Longest time from a connection to the head of its first request.",
+)
+@click.option(
+    "--connections-per-peer",
+    envvar="CLAUDE_SHIM_CONNECTIONS_PER_PEER",
+    type=click.IntRange(min=0),
+    default=defaults.CONNECTIONS_PER_PEER,
+    show_default=True,
+    help="Connections of one address (such as an ingress) at once; 0: any number.",
+)
+@click.option(
     "--rate-limit",
     envvar="CLAUDE_SHIM_RATE_LIMIT",
     type=click.IntRange(min=0),
@@ -156,6 +172,8 @@ def command(
     port: int,
     body_limit: int,
     body_seconds: float,
+    head_seconds: float,
+    connections_per_peer: int,
     rate_limit: int,
     rate_window: int,
     keep_alive: bool,
@@ -183,6 +201,8 @@ def command(
             port=port,
             body_limit=body_limit,
             body_seconds=body_seconds,
+            head_seconds=head_seconds,
+            connections_per_peer=connections_per_peer,
             rate_limit=rate_limit,
             rate_window=rate_window,
             keep_alive=keep_alive,

@@ -83,10 +83,9 @@ async def run(settings: Settings, cluster: ClusterConfig) -> None:
             github=Worker(GitHubRecord(gateway), sessions, metrics),
         )
         health = Health(settings, directory, follower, keyring, metrics, startup)
-        runner = await serve(site, health)
-        stack.push_async_callback(runner.cleanup)
+        listener = await stack.enter_async_context(serve(site, health))
         startup.reached("server_listening", "The HTTP server listens")
-        log.info("listening on %s", ", ".join(f"{one[0]}:{one[1]}" for one in runner.addresses))
+        log.info("listening on %s:%d", settings.host or "*", listener.port)
         async with asyncio.TaskGroup() as group:
             parts = [
                 follower.run(),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import orjson
 from aiohttp import web
 
+from claude_operator.listen.listener import Bounds, Listener
 from claude_operator.shim import document
 from claude_operator.shim.dialects import claude_hub, github
 from claude_operator.shim.door import HEADERS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from aiohttp.typedefs import Handler, Middleware
 
@@ -45,10 +47,12 @@ def application(site: Site, health: Health) -> web.Application:
     return app
 
 
-async def serve(site: Site, health: Health) -> web.AppRunner:
-    """Listen; the caller cleans the runner up."""
+@asynccontextmanager
+async def serve(site: Site, health: Health) -> AsyncIterator[Listener]:
+    """Listen for as long as the block runs, then answer what was begun."""
     # Broken requests would fill the log with stack traces; what our handlers do is logged by the guard.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    settings = site.settings
     runner = web.AppRunner(
         application(site, health),
         access_log=None,
@@ -56,8 +60,18 @@ async def serve(site: Site, health: Health) -> web.AppRunner:
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
     await runner.setup()
-    await web.TCPSite(runner, site.settings.host, site.settings.port).start()
-    return runner
+    assert runner.server is not None, "it is set up"
+    try:
+        async with Listener(
+            runner.server,
+            host=settings.host,
+            port=settings.port,
+            bounds=Bounds(head_seconds=settings.head_seconds, per_peer=settings.connections_per_peer),
+            metrics=site.metrics,
+        ) as listener:
+            yield listener
+    finally:
+        await runner.cleanup()
 
 
 def _guard(site: Site) -> Middleware:

@@ -16,6 +16,9 @@ RATE_WINDOW: Final = 60
 """Seconds. 100 requests a second for each key: fifty agents that share one never meet the limit, a loop gone
 wild does."""
 BODY_SECONDS: Final = 30.0
+HEAD_SECONDS: Final = 20.0
+CONNECTIONS_PER_PEER: Final = 1024
+"""Everybody who comes through one ingress has its address."""
 
 
 class ErrorStatus(StrEnum):
@@ -56,6 +59,10 @@ class Settings:
     """Bytes."""
     body_seconds: float = BODY_SECONDS
     """Longest time for a body to arrive."""
+    head_seconds: float = HEAD_SECONDS
+    """From a connection to the head of its first request."""
+    connections_per_peer: int = CONNECTIONS_PER_PEER
+    """Of one address at once; 0: any number."""
     rate_limit: int = RATE_LIMIT
     """Requests of one key in one window; 0: no limit."""
     rate_window: int = RATE_WINDOW

@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from claude_operator.gateway.bodies import pieces
 from claude_operator.gateway.credentials import CredentialError
 from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.git import pushes
@@ -40,7 +41,6 @@ _MOST_DISCARDED: Final = 256 * 1024 * 1024
 _DISCARD_SECONDS: Final = 60
 _COMMANDS_SECONDS: Final = 60
 _VERSIONS: Final = frozenset({"version=1", "version=2"})
-_PIECE: Final = 64 * 1024
 
 
 class GitProxy:
@@ -138,8 +138,7 @@ class GitProxy:
     async def _fetch(
         self, request: web.Request, live: Live, wanted: Endpoint, target: Target
     ) -> web.StreamResponse:
-        body = request.content.iter_chunked(_PIECE)
-        answer = await self._send(request, live, wanted, target, body)
+        answer = await self._send(request, live, wanted, target, pieces(request))
         return await self._relay(request, live, wanted, target, answer)
 
     async def _push(
@@ -153,7 +152,7 @@ class GitProxy:
         grant = live.grant
         own = await self._store.read(lambda connection: pushes.own_commits(connection, grant))
         why = refusal(push, grant.publish_branch, own)
-        if not why and not push.commands and (rest or await request.content.readany()):
+        if not why and not push.commands and (rest or await anext(pieces(request), b"")):
             # What follows the probe was judged by nobody; a host may read it as the commands that it lacks.
             why = "a push without commands must be empty"
         if why:
@@ -165,8 +164,8 @@ class GitProxy:
 
         async def body() -> AsyncIterator[bytes]:
             yield push.encode() + rest
-            async for chunk in request.content.iter_chunked(_PIECE):
-                yield chunk
+            async for piece in pieces(request):
+                yield piece
 
         answer = await self._send(request, live, wanted, target, body())
         report = ReportReader(push.side_band)
@@ -198,8 +197,8 @@ class GitProxy:
         discarded = 0
         try:
             async with asyncio.timeout(_DISCARD_SECONDS):
-                async for chunk in request.content.iter_chunked(_PIECE):
-                    discarded += len(chunk)
+                async for piece in pieces(request):
+                    discarded += len(piece)
                     if discarded > _MOST_DISCARDED:
                         raise Refusal(403, Reason.PUBLISH_REJECTED, why)
         except TimeoutError:

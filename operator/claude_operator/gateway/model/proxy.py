@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from claude_operator.gateway.model import allow
 from claude_operator.gateway.model.exchange import Exchange
 from claude_operator.gateway.model.fault import error_body, explain, response_headers
 from claude_operator.gateway.model.pricing import price_of
-from claude_operator.gateway.model.request import ModelRequest, forwarded_headers, read_request
+from claude_operator.gateway.model.request import ModelRequest, forwarded_headers, read_request, size_held
 from claude_operator.gateway.scope import caps_of
 from claude_operator.gateway.scrub import Scrubber
 from claude_operator.gateway.upstream import UpstreamError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from claude_operator.gateway.model.accounts import Reservation
     from claude_operator.gateway.model.meter import Meter
     from claude_operator.gateway.projects import Projects
+    from claude_operator.gateway.room import Held, Room
     from claude_operator.gateway.upstream import Upstreams
     from claude_operator.gateway.verdicts import Verdicts
     from claude_operator.resources.project import ProjectSpec
@@ -58,6 +59,8 @@ class _Call:
     credential: Credential
     reservation: Reservation
     begun: float
+    held: Held
+    """The body that goes on: nothing else may hold it while the answer streams."""
 
 
 class ModelProxy:
@@ -73,6 +76,7 @@ class ModelProxy:
         journal: Journal,
         verdicts: Verdicts,
         metrics: Metrics,
+        room: Room,
         log_only: bool,
     ) -> None:
         self._projects = projects
@@ -82,6 +86,7 @@ class ModelProxy:
         self._journal = journal
         self._verdicts = verdicts
         self._metrics = metrics
+        self._room = room
         self._log_only = log_only
         self._large = asyncio.Lock()
 
@@ -97,9 +102,11 @@ class ModelProxy:
         try:
             rules = await self._projects.rules(grant.namespace, grant.project)
             # Of the reading too: what waits for a slot waits in the pod, not in the gateway's memory.
-            async with self._slot(live):
+            async with self._slot(live), self._room.hold(grant.session_uid, size_held(request)) as held:
                 policy = allow.Policy(models=models_of(rules), server_tools=rules.model.server_tools)
                 asked = await read_request(request, policy, self._large)
+                held.keep(asked.payload)
+                asked = replace(asked, payload=b"")
                 self._require_allowed(live, asked)
                 live.require_model()  # it may have been fenced while it waited
                 credential = await self._credential(live, rules)
@@ -108,7 +115,7 @@ class ModelProxy:
                     self._meter.release(reservation)
                     live.require_model()
                 # No await from here to where the close of the attempt sees it as under way.
-                call = _Call(asked, rules, credential, reservation, begun)
+                call = _Call(asked, rules, credential, reservation, begun, held)
                 return await self._carry(request, live, call)
         except Refusal as refused:
             if refused.status in (400, 403, 413, 415):
@@ -229,15 +236,18 @@ class ModelProxy:
         headers = forwarded_headers(
             request.headers, asked.betas, live.grant.claude_session_id, credential.model_headers()
         )
+        headers["Content-Length"] = str(len(call.held.body))
         try:
-            return await self._upstreams.send(
-                "POST", url, listed=credential.lists(url), headers=headers, body=asked.payload
+            answer = await self._upstreams.send(
+                "POST", url, listed=credential.lists(url), headers=headers, body=call.held.outgoing()
             )
         except UpstreamError as error:
             message = f"the model's API can't be reached: {error}"
             self._verdicts.set(live, "model", Reason.MODEL_OVERLOADED, message)
             self._journal.note_of(live, "model_failed", {"status": 0, "message": message})
             raise Refusal(502, Reason.MODEL_OVERLOADED, message) from error
+        call.held.release()
+        return answer
 
     async def _fail(
         self, live: Live, answer: aiohttp.ClientResponse, credential: Credential, scrub: Scrubber

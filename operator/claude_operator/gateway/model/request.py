@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
-from claude_operator.gateway.bodies import read_body, require_parsable
+from claude_operator.gateway.bodies import read_body, require_parsable, size_of
 from claude_operator.gateway.errors import Refusal
 from claude_operator.gateway.model.allow import faults
 
@@ -70,6 +70,14 @@ class ModelRequest:
         Prose has four or five bytes in a token, but an agent that wants to slip past a cap sends none.
         """
         return self.size + _HIDDEN_TOKENS
+
+
+def size_held(request: web.Request) -> int:
+    """Bytes of memory that a request takes while it is read: as it came, and as it goes on.
+
+    What lies between, the objects, is there for one request at a time.
+    """
+    return 2 * size_of(request, MOST_BYTES)
 
 
 async def read_request(request: web.Request, policy: Policy, large: asyncio.Lock) -> ModelRequest:

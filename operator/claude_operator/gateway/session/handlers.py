@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -10,7 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from claude_operator.gateway import blobs, checkpoint, endings, inbox
-from claude_operator.gateway.bodies import read_body, require_parsable
+from claude_operator.gateway.bodies import read_body, require_parsable, size_of, size_parsed
 from claude_operator.gateway.errors import Refusal, claim_refused
 from claude_operator.gateway.journal import event_delay
 from claude_operator.gateway.outbox import queue
@@ -18,6 +19,8 @@ from claude_operator.wire import session as wire
 from claude_operator.wire.message import MAX_CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from sqlalchemy import Connection
 
     from claude_operator.gateway.claim import Claimer
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from claude_operator.gateway.live import Live, LiveAttempts
     from claude_operator.gateway.model.proxy import ModelProxy
     from claude_operator.gateway.pull_request import PullRequests
+    from claude_operator.gateway.room import Room
     from claude_operator.gateway.store.database import Store
     from claude_operator.gateway.wakeups import Wakeups
     from claude_operator.wire.message import Message
@@ -83,6 +87,7 @@ class SessionPort:
     model: ModelProxy
     git: GitProxy
     pull_requests: PullRequests
+    room: Room
 
     def routes(self) -> list[web.RouteDef]:
         """Where they are."""
@@ -104,6 +109,13 @@ class SessionPort:
     async def _caller(self, request: web.Request) -> Live:
         return await self.live.of(await self.verifier.pod(bearer(request)))
 
+    @asynccontextmanager
+    async def _message(self, request: web.Request, live: Live, expected: type[M]) -> AsyncIterator[M]:
+        """The JSON body of a request, and the room for it while the block runs."""
+        size = size_parsed(size_of(request, _MOST_JSON))
+        async with self.room.hold(live.grant.session_uid, size):
+            yield await body_of(request, expected)
+
     async def _claim(self, request: web.Request) -> web.Response:
         pod = await self.verifier.pod(bearer(request))
         assignment = await self.claimer.claim(pod)
@@ -112,9 +124,10 @@ class SessionPort:
 
     async def _events(self, request: web.Request) -> web.Response:
         live = await self._caller(request)
-        batch = await body_of(request, wire.EventBatch)
-        acknowledged = await self.journal.take(live, batch.events)
-        await asyncio.sleep(event_delay(live, len(batch.events)))
+        async with self._message(request, live, wire.EventBatch) as batch:
+            acknowledged, count = await self.journal.take(live, batch.events), len(batch.events)
+        del batch  # the delay is not for its memory
+        await asyncio.sleep(event_delay(live, count))
         return message_response(wire.EventReceipt(acknowledged=acknowledged))
 
     async def _inbox(self, request: web.Request) -> web.Response:
@@ -138,8 +151,12 @@ class SessionPort:
         sha256, index = _digest(request), request.match_info["index"]
         if not index.isdecimal() or len(index) > 6:  # noqa: PLR2004 - no blob has a million chunks
             raise Refusal(400, "BadRequest", "the chunk's index must be a number from 0 on")
-        data, uid = await read_body(request, MAX_CHUNK_BYTES), live.grant.session_uid
-        await self.store.write(lambda connection: blobs.put_chunk(connection, uid, sha256, int(index), data))
+        uid = live.grant.session_uid
+        async with self.room.hold(uid, 2 * size_of(request, MAX_CHUNK_BYTES)):
+            data = await read_body(request, MAX_CHUNK_BYTES)
+            await self.store.write(
+                lambda connection: blobs.put_chunk(connection, uid, sha256, int(index), data)
+            )
         return web.Response(status=204)
 
     async def _get_blob(self, request: web.Request) -> web.StreamResponse:
@@ -168,35 +185,37 @@ class SessionPort:
     async def _checkpoint(self, request: web.Request) -> web.Response:
         live = await self._caller(request)
         live.require_push()
-        taken = await body_of(request, wire.Checkpoint)
-        await self.store.write(lambda connection: checkpoint.keep(connection, live.grant, taken))
+        async with self._message(request, live, wire.Checkpoint) as taken:
+            await self.store.write(lambda connection: checkpoint.keep(connection, live.grant, taken))
         self.wakeups.notify(live.grant.session_uid)
         return web.Response(status=204)
 
     async def _artifact(self, request: web.Request) -> web.Response:
         live = await self._caller(request)
         live.require_push()
-        upload = await body_of(request, wire.ArtifactUpload)
-        if upload.path.startswith("/") or ".." in upload.path.split("/") or "\0" in upload.path:
-            raise Refusal(
-                400, "BadRequest", f"path: {upload.path!r} is not relative to the repository's root"
+        async with self._message(request, live, wire.ArtifactUpload) as upload:
+            if upload.path.startswith("/") or ".." in upload.path.split("/") or "\0" in upload.path:
+                raise Refusal(
+                    400, "BadRequest", f"path: {upload.path!r} is not relative to the repository's root"
+                )
+            await self.store.write(
+                lambda connection: checkpoint.keep_artifact(connection, live.grant, upload)
             )
-        await self.store.write(lambda connection: checkpoint.keep_artifact(connection, live.grant, upload))
         self.wakeups.notify(live.grant.session_uid)
         return web.Response(status=204)
 
     async def _result(self, request: web.Request) -> web.Response:
         live = await self._caller(request)
-        result = await body_of(request, wire.RunResult)
-        await self.store.write(lambda connection: endings.report(connection, live.grant, result))
+        async with self._message(request, live, wire.RunResult) as result:
+            await self.store.write(lambda connection: endings.report(connection, live.grant, result))
         self.wakeups.notify(live.grant.session_uid)
         return web.Response(status=204)
 
     async def _pull_request(self, request: web.Request) -> web.Response:
         live = await self._caller(request)
         live.require_push()
-        wanted = await body_of(request, wire.PullRequestRequest)
-        return message_response(await self.pull_requests.open(live, wanted))
+        async with self._message(request, live, wire.PullRequestRequest) as wanted:
+            return message_response(await self.pull_requests.open(live, wanted))
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         if request.raw_path.partition("?")[0] != wire.MESSAGES_PATH:
