@@ -169,8 +169,11 @@ def _conclude(situation: Situation, attempt: attempts.OpenAttempt, end: attempts
     observed, now = situation.observed, situation.now
     if observed.gateway.closed < attempt.number:
         return _asking(situation, CloseAttempt(number=attempt.number))
-    record = verdict.attempt_record(observed.gateway.record, attempt.number)
-    end = verdict.judge(end, record, cancel=situation.intent.cancel)
+    session_record = observed.gateway.record
+    record = verdict.attempt_record(session_record, attempt.number)
+    # A leader whose view is old learns of the cancellation from the record alone.
+    cancel = situation.intent.cancel or (session_record is not None and session_record.cancel_requested)
+    end = verdict.judge(end, record, cancel=cancel)
     entry = status.ended_attempt(attempt, end, record.usage if record else None, now=now)
     if end.reason is Reason.COMPLETED:
         return _finish_session(situation, End(Phase.SUCCEEDED, end.reason, end.message), entry)

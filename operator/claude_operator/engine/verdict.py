@@ -59,6 +59,10 @@ def judge(end: Ended, record: AttemptRecord | None, *, cancel: bool) -> Ended:
         return end
     if cancel:
         return replace(end, reason=Reason.CANCELLED, message="cancelled by spec.cancel")
+    if end.reason is Reason.CANCELLED:
+        return replace(
+            end, reason=Reason.AGENT_ERROR, message=f"it says that it was cancelled, by nobody: {end.message}"
+        )
     seen = record is not None and record.verdict is not None and end.reason not in _STAND | _HARDWARE
     if seen and record is not None and record.verdict is not None:
         return replace(end, reason=record.verdict, message=record.verdict_message or end.message)

@@ -110,7 +110,8 @@ class StandInGateway:
         asked = CloseRequest.model_validate_json(await request.read())
         self.closed.append((uid, number))
         unseen = SessionRecord(uid=uid, namespace=asked.namespace, name=asked.name)
-        return _answer(self.records.get(uid, unseen))
+        record = self.records.get(uid, unseen)
+        return _answer(record.model_copy(update={"cancel_requested": uid in self.cancelled}))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         self.cancelled[request.match_info["uid"]] = CancelRequest.model_validate_json(await request.read())

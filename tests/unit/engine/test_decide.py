@@ -258,6 +258,31 @@ def test_a_pause_names_the_limit_that_was_reached() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (True, (Phase.CANCELLED, Reason.CANCELLED, "cancelled by spec.cancel")),
+        (False, (Phase.FAILED, Reason.AGENT_ERROR, "it says that it was cancelled, by nobody: saved")),
+    ],
+)
+def test_a_pod_that_says_it_was_cancelled_is_believed_when_somebody_asked_for_it(
+    asked: bool, expected: tuple[Phase, Reason, str]
+) -> None:
+    """By the gateway's record: the view of the session may be older than its cancellation."""
+    running = {**ended_once("Cancelled"), "phase": "Running"}
+    running["attempts"] = [{"number": 1, "job": "first-abc-1"}]
+    record = SessionRecord(uid=UID, namespace="default", name="first", cancel_requested=asked)
+    left_word = '{"reason": "Cancelled", "message": "saved"}'
+    seen = observed(
+        session=session(status=running),
+        jobs=(job(),),
+        pods=(pod(phase="Failed", state=terminated(1, message=left_word)),),
+        gateway=GatewayFacts(record=record, closed=1),
+    )
+    status = final(seen)
+    assert (status.phase, reason(status), message(status)) == expected
+
+
 def test_the_time_of_the_defaulted_condition_is_gone_with_the_first_write() -> None:
     fresh = {"phase": "Pending", "conditions": [one.to_api() for one in initial_conditions()]}
     written = lasting(observed(session=session(status=fresh, suspend=True)))
