@@ -90,6 +90,11 @@ class Place:
     number: int
     """Among its like, from 1."""
 
+    @property
+    def closes(self) -> bool:
+        """Whether it is the gateway that is told of an attempt's end."""
+        return self.gateway and self.what == "POST close"
+
     def arm(self, one: Replica, when: Kill) -> Fault:
         fault = Fault(when, what=self.what, times=nth(self.number))
         (one.gateway if self.gateway else one.api).arm(fault)
