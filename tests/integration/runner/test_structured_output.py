@@ -87,7 +87,7 @@ async def test_an_answer_of_the_wrong_form_costs_the_form_and_not_the_work(world
 @pytest.mark.parametrize(
     ("anything", "why"),
     [
-        ("x" * 70_000, "it has 70045 bytes, and at most 65536 are kept"),
+        ("x" * 70_000, "it has 70037 bytes, and at most 65536 are kept"),
         (json.loads("[" * 40 + "]" * 40), "it is nested more than 32 levels deep"),
     ],
     ids=["long", "deep"],
