@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from claude_operator.gateway import journal
+from tests.integration.gateway.conftest import DEADLINE
 
 if TYPE_CHECKING:
     from tests.integration.gateway.conftest import World
@@ -45,7 +47,12 @@ async def test_asking_for_the_forbidden_without_end_does_not_fill_the_journal(
     for _ in range(100):
         assert (await world.ask(pod, "GET", ELSEWHERE))[0] == 404
 
-    told = [one["data"] for one in await world.journal(session) if one["type"] == "gateway.request_refused"]
+    # The gateway's notes go to the database in batches: the last of them is waited for.
+    told: list[dict[str, Any]] = []
+    async with asyncio.timeout(DEADLINE):
+        while not told or told[-1].get("refusals") != 64:
+            events = await world.journal(session, until="request_refused")
+            told = [one["data"] for one in events if one["type"] == "gateway.request_refused"]
     assert len(told) == 10 + 3
     assert [one.get("refusals") for one in told[10:]] == [16, 32, 64]
 
