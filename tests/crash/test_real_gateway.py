@@ -23,7 +23,8 @@ from tests.crash.replica import GatewayAddress, Replica, all_at_rest, replica
 from tests.faults.fault import Kill
 from tests.integration.controller.history import ready
 from tests.integration.controller.stage import Stage, staged
-from tests.integration.gateway.test_control_plane import KEY, Process, process, token
+from tests.integration.gateway.receiver import Receiver, receiving
+from tests.integration.gateway.test_control_plane import KEY, Process, process, token, until
 from tests.world.model_server import ModelServer
 
 pytestmark = [pytest.mark.crash]
@@ -43,6 +44,8 @@ class World:
     tls: ssl.SSLContext
     model_url: str
     token: str
+    receiver: Receiver
+    """Is called back at the end of each session."""
 
 
 @pytest.fixture
@@ -52,13 +55,17 @@ async def world(theatre: Theatre, tmp_path: Path) -> AsyncIterator[World]:
         await client.create(NAMESPACES, {"metadata": {"name": SPACE}})
         await client.create(SERVICE_ACCOUNTS, {"metadata": {"name": "claude-controller"}}, namespace=SPACE)
     (tmp_path / "gateway").mkdir()
-    async with ModelServer(keys=[KEY]) as model, process(plane, tmp_path / "gateway") as (gateway, http):
+    async with (
+        receiving() as receiver,
+        ModelServer(keys=[KEY]) as model,
+        process(plane, tmp_path / "gateway") as (gateway, http),
+    ):
         connector = http.connector
         assert isinstance(connector, aiohttp.TCPConnector)
         tls = connector._ssl
         assert isinstance(tls, ssl.SSLContext)
         bearer = await token(plane, "claude-controller", SPACE, "claude-gateway-internal")
-        yield World(theatre, gateway, http, tls, model.url, bearer)
+        yield World(theatre, gateway, http, tls, model.url, bearer, receiver)
 
 
 @asynccontextmanager
@@ -72,6 +79,12 @@ async def scene(world: World, folder: Path) -> AsyncIterator[tuple[Stage, Replic
             "stringData": {"hosts": world.model_url, "apiKey": KEY},
         }
         await stage.client.create(SECRETS, secret, namespace=stage.namespace)
+        hook = {
+            "type": "claude-operator.dev/credential",
+            "metadata": {"name": "hook"},
+            "stringData": {"hosts": world.receiver.origin, "signingKey": KEY},
+        }
+        await stage.client.create(SECRETS, hook, namespace=stage.namespace)
         await stage.add_project(ready=False, model={"upstreamURL": world.model_url})
         await stage.until(PROJECTS, "default", is_ready)
         address = GatewayAddress(f"https://localhost:{world.gateway.ports['internal']}", world.tls)
@@ -86,7 +99,8 @@ def is_ready(project: dict[str, Any]) -> bool:
 async def play(world: World, stage: Stage, one: Replica) -> tuple[Ending, Any]:
     """A session whose pod claims, asks the model, reports and ends; its ending, and the gateway's record."""
     await one.process.start(ready=False)
-    uid = await stage.apply("one")
+    notify = {"url": f"{world.receiver.origin}/{stage.namespace}", "secretRef": {"name": "hook"}}
+    uid = await stage.apply("one", notify=notify)
     pod = await stage.kubelet.pod(uid)
     bound = await token(
         world.theatre.plane, "claude-session", stage.namespace, "claude-gateway", pod["metadata"]["name"]
@@ -105,6 +119,7 @@ async def play(world: World, stage: Stage, one: Replica) -> tuple[Ending, Any]:
     assert outcome["uid"] == uid
     facts = {"usage": record["usage"], "phase": outcome["phase"], "summary": outcome["summary"]}
     facts["closed"] = ["closedAt" in each for each in record["attempts"]]
+    facts["callbacks"] = await callbacks(world, stage.namespace, uid)
     facts["events"] = await journal(world, uid)
     return await ending(stage, [one]), facts
 
@@ -116,6 +131,19 @@ async def ask(world: World, port: str, method: str, path: str, bearer: str, *, b
     ) as answer:
         assert answer.status < 300, (path, answer.status, await answer.text())
         return await answer.json() if answer.content_type == "application/json" else await answer.text()
+
+
+async def callbacks(world: World, namespace: str, uid: str) -> list[tuple[str, str]]:
+    """What the receiver was told of the session, repetitions of one delivery taken together."""
+
+    async def delivered() -> bool:
+        path = f"/internal/v1/sessions/{uid}/deliveries"
+        (found,) = await ask(world, "internal", "GET", path, world.token)
+        return bool(found["state"] == "delivered")
+
+    await until(delivered)
+    told = {one.delivery: one for one in world.receiver.calls if one.path == f"/{namespace}"}
+    return [(one.json["session"]["phase"], one.json["session"]["summary"]) for one in told.values()]
 
 
 async def journal(world: World, uid: str) -> list[str]:
@@ -141,6 +169,7 @@ async def test_controller_and_gateway_are_killed_at_every_write(world: World, tm
     assert expected.statuses["one"]["usage"]["turns"] == 1
     assert facts["closed"] == [True]
     assert facts["events"].count("gateway.outcome") == 1
+    assert facts["callbacks"] == [("Succeeded", "Said hello.")]
     wrong = []
     cases: list[tuple[Place, Kill, bool]] = [
         (place, when, victim)
