@@ -150,10 +150,10 @@ async def test_with_them_there_is_neither_such_a_pod_nor_such_a_token(plane: Con
     dry = ("create", "--dry-run=server", "-f", "-")
     account = ("claude-session", "team", "claude-gateway")
     attempts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-        "the service account claude-session belongs to the pods that claude-operator starts": lambda: kubectl(
-            plane, *dry, stdin=forged(job, "impostor")
+        "the service account claude-session and the label claude-operator.dev/session-uid belong to": lambda: (
+            kubectl(plane, *dry, stdin=forged(job, "impostor"))
         ),
-        "Jobs with the service account claude-session are made and changed by": lambda: kubectl(
+        "Jobs of sessions (by service account, label or owner) are made and changed by": lambda: kubectl(
             plane, *dry, stdin=own
         ),
         "tokens of the service account claude-session are for session pods alone": lambda: token(

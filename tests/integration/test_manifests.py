@@ -277,8 +277,13 @@ def job(name: str = "forged", **changes: Any) -> Object:
     }
 
 
-POD_WORDS = "the service account claude-session belongs to the pods that claude-operator starts"
-JOB_WORDS = "Jobs with the service account claude-session are made and changed by claude-operator alone"
+POD_WORDS = (
+    "the service account claude-session and the label claude-operator.dev/session-uid belong to the pods"
+)
+JOB_WORDS = (
+    "Jobs of sessions (by service account, label or owner) are made and changed by claude-operator alone"
+)
+LABEL_WORDS = "the labels claude-operator.dev/session-uid and claude-operator.dev/attempt never change"
 
 
 @pytest.mark.parametrize(
@@ -287,8 +292,9 @@ JOB_WORDS = "Jobs with the service account claude-session are made and changed b
         pod(),
         pod(metadata=FORGED),
         pod(serviceAccountName=None, serviceAccount="claude-session"),
+        pod(metadata=FORGED, serviceAccountName="default"),
     ],
-    ids=["plain", "forged labels and owner", "the field's old name"],
+    ids=["plain", "forged labels and owner", "the field's old name", "forged labels, another account"],
 )
 def test_not_even_an_administrator_makes_a_session_pod(admin: Witness, manifest: Object) -> None:
     with refused(status=403) as refusal:
@@ -321,6 +327,46 @@ def test_the_job_controller_makes_session_pods_and_nobody_else_does(
     with refused(status=403) as refusal:
         impostor.apply(manifest, dry_run=True)
     assert POD_WORDS in refusal.message
+
+
+def test_the_job_controller_makes_no_session_pod_of_another_job(
+    installed: ControlPlane, admin: Witness
+) -> None:
+    """A Job's template may say anything; its pods are made by the same controller as ours."""
+    del admin  # the policies are in force
+    maker = who(installed, "system:serviceaccount:kube-system:job-controller", "system:masters")
+    with refused(status=403) as refusal:
+        maker.apply(pod(metadata=FORGED, serviceAccountName="default"), dry_run=True)
+    assert POD_WORDS in refusal.message
+
+
+OF_A_SESSION: dict[str, Object] = {
+    "its label": {"labels": FORGED["labels"]},
+    "its owner": {
+        "ownerReferences": [
+            {
+                "apiVersion": "claude-operator.dev/v1alpha1",
+                "kind": "ClaudeSession",
+                "name": "x",
+                "uid": "some-uid",
+                "controller": True,
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("metadata", OF_A_SESSION.values(), ids=OF_A_SESSION)
+def test_nobody_makes_or_marks_a_job_as_a_sessions(admin: Witness, metadata: Object) -> None:
+    forged = job("marked", serviceAccountName="default")
+    forged["metadata"] |= metadata
+    with refused(status=403) as refusal:
+        admin.apply(forged, dry_run=True)
+    assert JOB_WORDS in refusal.message
+    plain = admin.apply(job("unmarked", serviceAccountName="default"))
+    with refused(status=403) as refusal:
+        admin.merge(plain, {"metadata": metadata})
+    assert JOB_WORDS in refusal.message
 
 
 def test_a_users_job_is_refused_and_one_with_another_account_is_not(admin: Witness) -> None:
@@ -383,6 +429,19 @@ def session_job(
     plan = JobPlan(attempt=1, name=jobs.job_name(view.name, view.uid, 1))
     built = who(installed, CONTROLLER).create(jobs.build(view, project_view(project), plan, config))
     yield session, built
+
+
+def test_session_labels_never_change(installed: ControlPlane, admin: Witness) -> None:
+    mark = {"labels": {"claude-operator.dev/session-uid": "another"}}
+    with session_job(installed, admin, "labelled") as (_, built):
+        wait_until(lambda: len(_pods(admin, built)) == 1, what="the Job's pod", seconds=30)
+        of_session = pod(_pods(admin, built)[0].metadata.name)
+        plain = admin.create(pod("unlabelled", serviceAccountName="default"))
+        for target, subresource in ((plain, ""), (of_session, ""), (of_session, "status"), (built, "status")):
+            with refused(status=403) as refusal:
+                admin.merge(target, {"metadata": mark}, subresource=subresource)
+            assert LABEL_WORDS in refusal.message
+        admin.merge(of_session, {"metadata": {"labels": {"note": "free"}}})
 
 
 def _pods(admin: Witness, job: Object) -> list[Any]:

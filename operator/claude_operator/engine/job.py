@@ -2,6 +2,10 @@
 
 The pod gets a projected token for the gateway and three empty folders. What it is to do it asks the
 gateway (wire.session.Assignment): the Job holds no prompt, so etcd does not store one twice.
+
+The Job selects its pod by our labels, not by the label that the API server would choose: whatever pod carries
+a Job's selector and no owner is adopted by the Job controller, and its end ends the Job. Ours are reserved by
+an admission policy (manifests/install.yaml), the server's own can be written by whoever may create pods.
 """
 
 from __future__ import annotations
@@ -58,6 +62,9 @@ def build(session: Session, project: Project, plan: JobPlan, config: EngineConfi
         LABEL_ATTEMPT: str(plan.attempt),
         "app.kubernetes.io/managed-by": "claude-operator",
     }
+    selected = {name: labels[name] for name in (LABEL_SESSION_UID, LABEL_ATTEMPT)}
+    # The API server adds these beside a selector of its own; people and tools look for them.
+    named = {"batch.kubernetes.io/job-name": plan.name, "job-name": plan.name}
     deadline = intent.start_deadline_seconds + intent.timeout_seconds + config.job_grace_seconds
     return {
         "apiVersion": "batch/v1",
@@ -83,7 +90,9 @@ def build(session: Session, project: Project, plan: JobPlan, config: EngineConfi
             "parallelism": 1,
             "activeDeadlineSeconds": deadline,
             "ttlSecondsAfterFinished": config.job_ttl_seconds,
-            "template": {"metadata": {"labels": labels}, "spec": _pod_spec(resolved, config)},
+            "manualSelector": True,
+            "selector": {"matchLabels": selected},
+            "template": {"metadata": {"labels": {**labels, **named}}, "spec": _pod_spec(resolved, config)},
         },
     }
 
