@@ -1,4 +1,4 @@
-"""What a client sees of the cluster through its watches: held back, released, or ended with 410 Gone."""
+"""What a client sees of the cluster through its watches: held back, released, ended with 410, or silent."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Stream:
     resource: str
     lines: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
     expired: bool = False
+    silent: bool = False
 
     def expire(self) -> None:
         """Forget what was held back, and end with 410."""
@@ -56,7 +57,7 @@ class Views:
     @property
     def watched(self) -> set[str]:
         """The resources with a watch under way."""
-        return {stream.resource for stream in self._streams}
+        return {stream.resource for stream in self._streams if not stream.silent}
 
     async def hold(self, *resources: str) -> None:
         """Hold back every event of these from now on: the client's view grows stale."""
@@ -77,6 +78,11 @@ class Views:
             self._held -= set(resources)
             self._released.notify_all()
 
+    def silence(self, *resources: str) -> None:
+        """Let the connections of these under way be half open: they bring nothing more, and do not end."""
+        for stream in self._streams:
+            stream.silent = stream.silent or stream.resource in resources
+
     @contextmanager
     def stream(self, resource: str) -> Iterator[Stream]:
         """A watch, for as long as the block runs."""
@@ -93,6 +99,8 @@ class Views:
             line = await stream.lines.get()
             async with self._released:
                 await self._released.wait_for(lambda: stream.expired or stream.resource not in self._held)
+            if stream.silent:
+                await asyncio.Event().wait()  # until the proxy is closed, whatever the client does
             if stream.expired:
                 yield GONE
                 return

@@ -12,6 +12,7 @@ from claude_operator.controller.run import LeadershipLostError, run
 from claude_operator.controller.settings import Settings
 from claude_operator.kube.config import ConfigError, load
 from claude_operator.kube.errors import ApiError
+from claude_operator.kube.listwatch import INACTIVITY_SECONDS
 from claude_operator.record.trust import TrustError
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -57,6 +58,14 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="Comma-separated: run the sessions of these alone.  [default: all]",
 )
 @click.option(
+    "--watch-silence-seconds",
+    envvar="CLAUDE_WATCH_SILENCE_SECONDS",
+    type=click.FloatRange(min=1),
+    default=INACTIVITY_SECONDS,
+    show_default=True,
+    help="Open a watch again that has brought nothing for so long; a live one has a bookmark every minute.",
+)
+@click.option(
     "--workers",
     envvar="CLAUDE_CONTROLLER_WORKERS",
     type=click.IntRange(1, 256),
@@ -92,6 +101,7 @@ def command(
     namespace: str | None,
     identity: str,
     namespaces: str,
+    watch_silence_seconds: float,
     workers: int,
     health_port: int,
     image_pull_policy: str,
@@ -110,6 +120,7 @@ def command(
             gateway_token_file=gateway_token_file,
             gateway_ca_file=gateway_ca_file,
             namespaces=tuple(name.strip() for name in namespaces.split(",") if name.strip()),
+            watch_silence_seconds=watch_silence_seconds,
             workers=workers,
             health_port=health_port,
             image_pull_policy=image_pull_policy,

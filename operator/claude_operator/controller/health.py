@@ -1,8 +1,9 @@
 """Probes and metrics of the controller.
 
 Alive means: the event loop answers, no key has waited for a worker for minutes, and the watches show signs
-of life (the server sends bookmarks every minute). Ready means: leading and listed, or waiting for the
-leader's place, which is all that a second replica can do.
+of life (the server sends bookmarks every minute). kopf does not show its bookmarks: it opens a watch of its
+own again that was silent for too long (source.py), and this process ends when kopf can't (run.py). Ready
+means: leading and listed, or waiting for the leader's place, which is all that a second replica can do.
 """
 
 from __future__ import annotations

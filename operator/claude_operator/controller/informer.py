@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 class ChildInformer:
     """Fills the cache with everything that carries the label of a session."""
 
-    def __init__(self, cache: Cache, client: KubeClient, *, namespaces: Collection[str]) -> None:
+    def __init__(
+        self, cache: Cache, client: KubeClient, *, namespaces: Collection[str], silence: float
+    ) -> None:
         self._cache = cache
         chosen: list[str | None] = list(namespaces) or [None]
         self._watches: list[tuple[ListWatch, Callable[[WatchEvent], None]]] = []
         for namespace in chosen:
             for kind, put in ((JOBS, self._put_job), (PODS, self._put_pod)):
                 selection = Selection(kind, namespace, label_selector=LABEL_SESSION_UID)
-                self._watches.append((ListWatch(client, selection), put))
+                self._watches.append((ListWatch(client, selection, inactivity=silence), put))
 
     @property
     def synced(self) -> bool:

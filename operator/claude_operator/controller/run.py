@@ -99,8 +99,9 @@ class Controller:
         namespaces = settings.namespaces
         self.lease = Lease(client, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._recorder = EventRecorder(client, component="claude-operator", instance=settings.identity)
-        self._informer = ChildInformer(self.cache, client, namespaces=namespaces)
-        self._source = SessionSource(self.cache, cluster, namespaces=namespaces)
+        silence = settings.watch_silence_seconds
+        self._informer = ChildInformer(self.cache, client, namespaces=namespaces, silence=silence)
+        self._source = SessionSource(self.cache, cluster, namespaces=namespaces, silence=silence)
         self._sweeper = Sweeper(cache=self.cache, client=client, source=self._source, namespaces=namespaces)
         self._reaper = Reaper(cache=self.cache, client=client, namespaces=namespaces)
         self._reconciler = Reconciler(

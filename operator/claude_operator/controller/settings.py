@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from claude_operator.kube.listwatch import INACTIVITY_SECONDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,4 +40,6 @@ class Settings:
     workers: int = WORKERS
     health_port: int = HEALTH_PORT
     """0: any free one."""
+    watch_silence_seconds: float = INACTIVITY_SECONDS
+    """How long a watch may bring nothing, not even a bookmark, before it is opened again."""
     image_pull_policy: str = "IfNotPresent"

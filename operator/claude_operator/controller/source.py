@@ -84,12 +84,15 @@ class SessionSource:
         listed: raised for every object that came by a list; the sweep lowers it.
     """
 
-    def __init__(self, cache: Cache, config: ClusterConfig, *, namespaces: Collection[str]) -> None:
+    def __init__(
+        self, cache: Cache, config: ClusterConfig, *, namespaces: Collection[str], silence: float
+    ) -> None:
         self.last_event = time.monotonic()
         self.listed = asyncio.Event()
         self._cache = cache
         self._config = config
         self._namespaces = namespaces
+        self._silence = silence
 
     async def run(self, *, started: Callable[[], None]) -> None:
         """Watch until cancelled.
@@ -102,7 +105,7 @@ class SessionSource:
         """
         tasks = await kopf.spawn_tasks(
             registry=self._registry(),
-            settings=_settings(),
+            settings=_settings(self._silence),
             clusterwide=not self._namespaces,
             namespaces=list(self._namespaces),
             standalone=True,
@@ -164,7 +167,7 @@ class SessionSource:
             self.listed.set()
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(silence: float) -> kopf.OperatorSettings:
     # kopf says "succeeded" at INFO for every single event.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     settings = kopf.OperatorSettings()
@@ -175,6 +178,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.progress_storage = NoProgress()
     settings.queueing.idle_timeout = _IDLE_SECONDS
     settings.watching.chunk_size = _PAGE
+    # A connection that is half open says nothing for ever; a live one has a bookmark every minute.
+    settings.watching.inactivity_timeout = silence
     settings.watching.field_selectors[f"{SESSION_PLURAL}.{GROUP}"] = UNFINISHED
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
