@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -41,6 +42,28 @@ _MOST_DISCARDED: Final = 256 * 1024 * 1024
 _DISCARD_SECONDS: Final = 60
 _COMMANDS_SECONDS: Final = 60
 _VERSIONS: Final = frozenset({"version=1", "version=2"})
+
+
+@dataclass(slots=True)
+class _Upload:
+    """A body on its way to the host. When it breaks, so does the answer, which the host may have begun."""
+
+    begun: bytes = b""
+    """What has been read of it already."""
+    answer: aiohttp.ClientResponse | None = None
+
+    async def pieces(self, request: web.Request) -> AsyncIterator[bytes]:
+        """All of it, as it comes."""
+        if self.begun:
+            yield self.begun
+        try:
+            async for piece in pieces(request):
+                yield piece
+        except Exception:
+            # The pod has gone, or sends nothing more: aiohttp would wait on for the rest of the answer.
+            if self.answer is not None:
+                self.answer.close()
+            raise
 
 
 class GitProxy:
@@ -138,7 +161,8 @@ class GitProxy:
     async def _fetch(
         self, request: web.Request, live: Live, wanted: Endpoint, target: Target
     ) -> web.StreamResponse:
-        answer = await self._send(request, live, wanted, target, pieces(request))
+        upload = _Upload()
+        upload.answer = answer = await self._send(request, live, wanted, target, upload.pieces(request))
         return await self._relay(request, live, wanted, target, answer)
 
     async def _push(
@@ -162,12 +186,8 @@ class GitProxy:
             await self._store.write(lambda connection: pushes.expect(connection, grant, commit))
             live.require_push()  # it may have been fenced while the commands were read
 
-        async def body() -> AsyncIterator[bytes]:
-            yield push.encode() + rest
-            async for piece in pieces(request):
-                yield piece
-
-        answer = await self._send(request, live, wanted, target, body())
+        upload = _Upload(push.encode() + rest)
+        upload.answer = answer = await self._send(request, live, wanted, target, upload.pieces(request))
         report = ReportReader(push.side_band)
 
         async def record() -> None:
