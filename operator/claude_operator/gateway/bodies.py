@@ -81,9 +81,9 @@ def size_parsed(size: int) -> int:
     return size + min(size * _GROWTH, MOST_VALUES * _BYTES_OF_VALUE)
 
 
-def require_parsable(data: bytes) -> None:
+def require_parsable(data: bytes, most: int = MOST_VALUES) -> None:
     """Raise Refusal (413) when `data` would be parsed into too many objects."""
-    if sum(data.count(mark) for mark in (b"[", b"{", b",")) > MOST_VALUES:
+    if sum(data.count(mark) for mark in (b"[", b"{", b",")) > most:
         raise Refusal(
-            413, "TooLarge", f"the request has more than {MOST_VALUES} brackets and commas: send it in parts"
+            413, "TooLarge", f"the request has more than {most} brackets and commas: send it in parts"
         )

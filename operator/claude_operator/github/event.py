@@ -8,10 +8,13 @@ the header that names it is not.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 from yarl import URL
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 HANDLED: Final = {
     "issues": "opened",
@@ -34,6 +37,9 @@ _TELLING: Final = frozenset({"issue", "comment", "pull_request", "review", "chec
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 """GitHub writes null for a text that was left empty."""
+
+
+Moment = AwareDatetime | None
 
 
 class _Part(BaseModel):
@@ -78,6 +84,7 @@ class Comment(_Part):
     body: Text = ""
     user: Account | None = None
     html_url: str = ""
+    created_at: Moment = None
     path: str = ""
     line: int | None = None
     original_line: int | None = None
@@ -91,6 +98,7 @@ class Review(_Part):
     body: Text = ""
     user: Account | None = None
     html_url: str = ""
+    submitted_at: Moment = None
 
 
 class Issue(_Part):
@@ -100,6 +108,7 @@ class Issue(_Part):
     title: Text = ""
     body: Text = ""
     user: Account | None = None
+    created_at: Moment = None
     pull_request: dict[str, object] | None = None
     """Present when it is one."""
 
@@ -133,6 +142,7 @@ class CheckSuite(_Part):
     id: int = 0
     head_sha: str
     conclusion: str | None = None
+    updated_at: Moment = None
     pull_requests: list[SuitePull] = []
 
 
@@ -147,6 +157,17 @@ class Payload(_Part):
     pull_request: PullRequest | None = None
     review: Review | None = None
     check_suite: CheckSuite | None = None
+
+    @property
+    def moment(self) -> datetime | None:
+        """When it happened; None: GitHub does not say."""
+        if self.comment is not None:
+            return self.comment.created_at
+        if self.review is not None:
+            return self.review.submitted_at
+        if self.check_suite is not None:
+            return self.check_suite.updated_at
+        return self.issue.created_at if self.issue is not None else None
 
 
 class Envelope(_Part):

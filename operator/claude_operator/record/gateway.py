@@ -48,11 +48,13 @@ _M = TypeVar("_M", bound="Message")
 class GatewayUnavailable(Exception):  # noqa: N818 - the word that status uses
     """The gateway gave no usable answer; the message says why."""
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", said: str = "") -> None:
         super().__init__(message)
         self.status = status
         """Of a refusal; 0: there was no answer."""
         self.reason = reason
+        self.said = said
+        """The gateway's own words."""
 
 
 class Gateway:
@@ -216,7 +218,9 @@ class Gateway:
         if error.unreachable:
             self._on_unreachable()
         status = 0 if error.unreachable else error.status
-        return GatewayUnavailable(str(error), status=status, reason=error.reason)
+        # `POST /internal/...: what was refused`
+        said = error.message.partition(": ")[2]
+        return GatewayUnavailable(str(error), status=status, reason=error.reason, said=said)
 
 
 class _NotOnRecord(GatewayUnavailable):

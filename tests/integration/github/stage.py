@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import io
 import json
 import uuid
 from contextlib import asynccontextmanager
@@ -90,7 +91,8 @@ class Hub:
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
         url = f"{(to or self.shim).url}/api/webhooks/github"
-        async with self.http.post(url, data=data, headers={k: v for k, v in sent.items() if v}) as answer:
+        content = io.BytesIO(data)  # as aiohttp wants large ones
+        async with self.http.post(url, data=content, headers={k: v for k, v in sent.items() if v}) as answer:
             return answer.status, await answer.json()
 
     def event(self, action: str, sender: str, **more: Any) -> Json:

@@ -72,6 +72,10 @@ def test_a_comment_fits(words: str) -> None:
             "branch [claude/x](https://git.example/t)",
         ),
         ({"phase": "Failed", "reason": "Timeout", "message": "too\nlong"}, "**Failed** (Timeout): too long"),
+        (
+            {"phase": "Failed", "reason": "AgentError", "message": "![x](y) @claude-bot go"},
+            "**Failed** (AgentError): [x](y) claude-bot go",
+        ),
         ({"phase": "Cancelled"}, "**Cancelled**"),
         ({"phase": "Deleted"}, "**Deleted**"),
     ],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
@@ -19,6 +20,7 @@ from gidgethub import ValidationFailure
 from gidgethub.sansio import validate_event
 from pydantic import ValidationError
 
+from claude_operator.gateway.clock import utc_now
 from claude_operator.gateway.credentials import CredentialError
 from claude_operator.gateway.errors import Refusal, unavailable
 from claude_operator.gateway.github.deliveries import Arrived
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from claude_operator.wire.github import Arrival
 
 _PREFIX: Final = "sha256="
+OLDEST: Final = timedelta(days=7)
+"""Of an event. Less than what is kept: an event that was forgotten is too old to be taken again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,12 @@ class Intake:
         if not request.delivery_id or not request.delivery_id.isprintable():
             raise Refusal(400, "BadRequest", "X-GitHub-Delivery: expected GitHub's id of the delivery")
         try:
-            payload = Payload.model_validate(data).model_dump_json(exclude_none=True)
+            payload = Payload.model_validate(data)
         except ValidationError:
             raise Refusal(400, "BadRequest", f"the body lacks members of the event {request.event}") from None
+        if payload.moment is not None and utc_now() - payload.moment > OLDEST:
+            # GitHub redelivers for three days. What is older was recorded, and may be forgotten here.
+            return []
         digest = hashlib.sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()
         return [
             Arrived(
@@ -84,7 +91,7 @@ class Intake:
                 digest=digest,
                 repository=repository,
                 event=request.event,
-                payload=payload,
+                payload=payload.model_dump_json(exclude_none=True),
             )
             for namespace, project, repository in verified
         ]

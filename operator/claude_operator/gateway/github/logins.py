@@ -91,7 +91,6 @@ class Logins:
         held = self._held.get(key)
         if held is not None and time.time() < held[0] - _EARLY_SECONDS:
             return held[1]
-        api = Api(self.upstreams, base, credential)
         try:
             jwt = apps.get_jwt(app_id=credential.app_id, private_key=credential.private_key, expiration=540)
         except (pyjwt.PyJWTError, ValueError, TypeError) as error:
@@ -99,20 +98,32 @@ class Logins:
                 ProjectReason.SECRET_INVALID,
                 f"Secret {credential.name}: the key `privateKey` is no RSA key in PEM form",
             ) from error
-        with asking(base, f"token of App {credential.app_id} for {path}"):
-            installation = await api.getitem(f"/repos/{path}/installation", jwt=jwt)
-            minted = await api.post(
-                f"/app/installations/{int(installation['id'])}/access_tokens",
-                data={"repositories": [path.partition("/")[2]], "permissions": dict(permissions)},
-                jwt=jwt,
-            )
-            token, expires = str(minted["token"]), datetime.fromisoformat(minted["expires_at"]).timestamp()
-        if not token:
-            raise GitHubError(f"token of App {credential.app_id} for {path}: the host gives an empty one")
+        try:
+            token, expires = await _mint(Api(self.upstreams, base, credential), base, path, jwt, permissions)
+        except GitHubError as error:
+            # Without its status: that no token is to be had says nothing of what it was wanted for.
+            raise GitHubError(f"token of App {credential.app_id} for {error}", after=error.after) from error
         if len(self._held) >= _MOST_HELD:
             self._held.clear()
         self._held[key] = (expires, token)
         return token
+
+
+async def _mint(
+    api: Api, base: URL, path: str, jwt: str, permissions: Mapping[str, str]
+) -> tuple[str, float]:
+    """A token, and the Unix time until which it is good."""
+    with asking(base, path):
+        installation = await api.getitem(f"/repos/{path}/installation", jwt=jwt)
+        minted = await api.post(
+            f"/app/installations/{int(installation['id'])}/access_tokens",
+            data={"repositories": [path.partition("/")[2]], "permissions": dict(permissions)},
+            jwt=jwt,
+        )
+        token, expires = minted["token"], datetime.fromisoformat(minted["expires_at"]).timestamp()
+        if not isinstance(token, str) or not token:
+            raise TypeError("no token")
+        return token, expires
 
 
 def api_url(repository: Repository) -> URL:

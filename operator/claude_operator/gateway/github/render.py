@@ -95,7 +95,7 @@ def comment(
         body = "\n\n".join(
             part
             for part in (
-                _headline(state, whose),
+                _headline(state, whose, mentions),
                 extra,
                 harmless(state.words, mentions),
                 f"---\n<sub>{_footer(state, whose, session)}</sub>{note}",
@@ -105,7 +105,7 @@ def comment(
     return f"{marker(session_uid)}\n{body}"[:MOST_CHARACTERS]
 
 
-def _headline(state: State, whose: str) -> str:
+def _headline(state: State, whose: str, mentions: Sequence[str]) -> str:
     match state.phase:
         case Phase.SUCCEEDED:
             return ""
@@ -114,7 +114,7 @@ def _headline(state: State, whose: str) -> str:
         case "Deleted":
             return f"**Deleted**: the session of {whose} was deleted before it was done."
         case _:
-            why = one_line(redact(state.message), 500)
+            why = one_line(harmless(state.message, mentions), 500)
             return (
                 f"**{state.phase}** ({state.reason}): {why}" if why else f"**{state.phase}** ({state.reason})"
             )

@@ -98,7 +98,7 @@ class Dialect:
                     401, "Invalid webhook signature", detail="Webhook signature verification failed"
                 )
             if error.status == 400:  # noqa: PLR2004 - HTTP
-                return _failure(400, str(error).rpartition(": ")[2] or "Missing or invalid request body")
+                return _failure(400, error.said or "Missing or invalid request body")
             if error.status == 413:  # noqa: PLR2004 - HTTP
                 return _failure(413, "Request body is too large")
             return self._unavailable()
