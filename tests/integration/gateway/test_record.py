@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event as sqlalchemy_event
 
 from claude_operator.gateway import journal
 from claude_operator.gateway.errors import StoreUnavailableError
@@ -393,17 +394,19 @@ async def test_bad_cursors_are_named(world: World, query: str) -> None:
 async def test_a_full_disk_is_a_503_and_the_gateway_lives_on(world: World) -> None:
     session, pod, _ = await world.claimed()
 
-    def limit(pages: int) -> Any:
-        return lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    most = 1
 
-    # SQLite's own bound on the file gives the same SQLITE_FULL as a disk without space.
-    await world.gateway.store.write(limit(1))
+    def bound(connection: Any, *_: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={most}")
+
+    # SQLite's own bound gives the same SQLITE_FULL as a disk without space. Each connection has one.
+    sqlalchemy_event.listen(world.gateway.store._engine, "checkout", bound)
     body = {"events": [event(number, text="x" * 100_000) for number in range(1, 10)]}
     status, answer = await world.ask(pod, "POST", "/v1/session/events", json=body)
     assert (status, answer["reason"]) == (503, "GatewayUnavailable")
     assert "full" in answer["message"]
 
-    await world.gateway.store.write(limit(1_000_000))
+    most = 1_000_000
     assert (await world.ask(pod, "POST", "/v1/session/events", json=body)) == (200, {"acknowledged": 9})
     assert len([one for one in await world.journal(session) if one["source"] == "pod"]) == 9
 
