@@ -29,12 +29,16 @@ _GROWTH: Final = 64
 _BYTES_OF_VALUE: Final = 160
 """Likewise by bracket or comma, of small objects: the bound on those is the lower one from 2.5 MB on."""
 
+_BROKEN: Final = (ConnectionError, web.RequestPayloadError)
+"""What reading a body raises when its sender has gone, or sends what is no body."""
+
 
 async def read_body(request: web.Request, most: int) -> bytes:
     """The whole body.
 
     Raises:
         Refusal: 413, it has more than `most` bytes; no more than that is read. 408, it came too slowly.
+            400, it broke off.
     """
     too_large = Refusal(413, "TooLarge", f"the request exceeds {most} bytes")
     if (request.content_length or 0) > most:
@@ -49,6 +53,8 @@ async def read_body(request: web.Request, most: int) -> bytes:
                     raise too_large
     except TimeoutError:
         raise Refusal(408, "TooSlow", f"the request's body did not come within {seconds:g} s") from None
+    except _BROKEN:
+        raise broken_off() from None
     return bytes(data)
 
 
@@ -56,7 +62,7 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
     """The body as it comes, for passing on.
 
     Raises:
-        Refusal: 408, the next piece came too slowly.
+        Refusal: 408, the next piece came too slowly. 400, the body broke off.
     """
     seconds = request.app[BODY_SECONDS]
     while True:
@@ -65,9 +71,16 @@ async def pieces(request: web.Request) -> AsyncIterator[bytes]:
                 piece = await request.content.readany()
         except TimeoutError:
             raise Refusal(408, "TooSlow", f"nothing of the request's body came for {seconds:g} s") from None
+        except _BROKEN:
+            raise broken_off() from None
         if not piece:
             return
         yield piece
+
+
+def broken_off() -> Refusal:
+    """400: nobody may be there to read it, but an error of ours it is not."""
+    return Refusal(400, "BadRequest", "the request's body broke off, or its framing is wrong")
 
 
 def size_of(request: web.Request, most: int) -> int:

@@ -79,7 +79,7 @@ class Room:
         metrics: `body_bytes` is what is held, `body_refused_total` who waited in vain.
     """
 
-    def __init__(self, size: int, *, metrics: Metrics, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(self, size: int, *, wait_seconds: float, metrics: Metrics) -> None:
         self._size = size
         self._wait_seconds = wait_seconds
         self._metrics = metrics

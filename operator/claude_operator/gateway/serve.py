@@ -122,7 +122,7 @@ class Gateway:
         self.projects = Projects(self._cluster, credentials)
         verifier = TokenVerifier(self._cluster)
         verdicts = Verdicts(self.store)
-        room = Room(settings.body_bytes, metrics=self.metrics)
+        room = Room(settings.body_bytes, wait_seconds=settings.body_wait_seconds, metrics=self.metrics)
         model = ModelProxy(
             projects=self.projects,
             credentials=credentials,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from claude_operator.gateway.outbox.pace import Pace
+from claude_operator.gateway.room import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -61,6 +62,8 @@ class Settings:
     """Of one address at once, at each port; 0: any number."""
     body_bytes: int = BODY_MIB * MIB
     """Of requests in memory at once, over all sessions."""
+    body_wait_seconds: float = WAIT_SECONDS
+    """For room among them."""
 
     outbox: Pace = field(default_factory=Pace)
     """When what is owed to the outside is tried again."""

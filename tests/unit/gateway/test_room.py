@@ -117,7 +117,7 @@ async def test_what_is_kept_counts_and_what_is_sent_does_not() -> None:
 
 
 async def test_a_large_body_gives_its_room_back_once_it_is_sent() -> None:
-    at = Room(2_000_000, metrics=Metrics(""))
+    at = Room(2_000_000, wait_seconds=5, metrics=Metrics(""))
     body = bytes(range(256)) * 4096
     async with at.hold("a", 2 * len(body)) as held:
         held.keep(body)
