@@ -158,6 +158,37 @@ async def test_bodies_that_are_too_large_or_never_end(idle_stage: Stage) -> None
     assert "Traceback" not in stage.shim.log.read_text(), stage.shim.tail()
 
 
+async def test_connections_that_begin_nothing(idle_stage: Stage) -> None:
+    stage, many, most = idle_stage, 100, 20
+    await stage.shim.start(CLAUDE_SHIM_HEAD_SECONDS="1", CLAUDE_SHIM_CONNECTIONS_PER_PEER=str(most))
+    connections = [await asyncio.open_connection("127.0.0.1", stage.shim.port) for _ in range(many)]
+    slow = connections[0][1]
+    slow.write(b"GET /health HTTP/1.1\r\n")
+
+    def open_still() -> int:
+        return sum(not reader.at_eof() and reader.exception() is None for reader, _ in connections)
+
+    async with asyncio.timeout(20):
+        while open_still() > most:  # noqa: ASYNC110 - another process closes them
+            await asyncio.sleep(0.01)
+        answer = await _health("127.0.0.2", stage.shim.port)
+        assert answer.startswith(b"HTTP/1.1 200 "), "another client is served meanwhile"
+        while open_still():  # and none stays: not that one, either, which sends its head line by line
+            slow.write(b"X-Slow: 1\r\n")
+            await asyncio.sleep(0.01)
+    for _, writer in connections:
+        writer.transport.abort()
+    assert (await stage.api.post({"type": "session.list"})).status == 200
+
+
+async def _health(address: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+    writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
 async def test_nobody_without_a_key(stage: Stage) -> None:
     secret = stage.api.secret
     for shown in (
