@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cluster.kubectl import KubectlError
+from tests.e2e.callbacks import KEY, Callbacks, receiving
 from tests.e2e.scripts import COMMIT, bash, pause, step, tokens, write
 from tests.integration.controller.audit import Audit, Entry
 from tests.stack.installation import SYSTEM_NAMESPACE
+from tests.stack.tenant import credential
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.e2e.namespace import Namespace
     from tests.e2e.outside import OutsideView
     from tests.e2e.session import Session
@@ -58,10 +62,18 @@ def base(outside: OutsideView) -> str:
 
 
 @pytest.fixture(scope="module")
-def session(namespace: Namespace, base: str) -> Session:
+def callbacks(outside: OutsideView) -> Iterator[Callbacks]:
+    with receiving(outside) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def session(namespace: Namespace, base: str, callbacks: Callbacks) -> Session:
     """Applied and finished."""
     assert base
-    applied = namespace.apply("first", *STEPS, text="Let the greeting shout.")
+    namespace.apply_objects(credential("hook", hosts=callbacks.url, signingKey=KEY))
+    notify = {"url": f"{callbacks.url}/done", "secretRef": {"name": "hook"}}
+    applied = namespace.apply("first", *STEPS, text="Let the greeting shout.", notify=notify)
     applied.paused()
     applied.go_on()
     applied.until("Succeeded", "Completed")
@@ -130,6 +142,17 @@ def test_usage_is_what_the_model_sent_to_the_token(session: Session, outside: Ou
     assert usage["turns"] == sent["requests"] == 4
     assert usage["costUSD"] == COST
     assert not usage.get("estimated", False)
+
+
+def test_who_waits_for_its_end_is_called_back(session: Session, callbacks: Callbacks) -> None:
+    headers, told = callbacks.first()
+    ended = told["session"]
+
+    assert headers["X-Claude-Operator-Signature"].startswith("sha256=")
+    assert (ended["id"], ended["status"], ended["summary"]) == (session.uid, "completed", SUMMARY)
+    assert (ended["branch"], ended["commit"]) == (session.branch, session.status["result"]["commit"])
+    assert ended["usage"] == session.status["usage"] | {"estimated": False}
+    assert len(callbacks.calls) == 1
 
 
 def test_kubectl_get_tells_the_essentials(session: Session) -> None:
