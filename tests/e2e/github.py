@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from tests.cluster.waiting import wait_until
 from tests.e2e.outside import REPOSITORY
 from tests.e2e.session import START_SECONDS
-from tests.stack.tenant import GIT_SECRET, credential
+from tests.stack.tenant import credential
 from tests.world.github import GitHubServer
 from tests.world.github.state import account
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 WEBHOOK_SECRET = "e2e-webhook-0123456789abcdef"
 MENTION = "@claude-bot"
+_LOGIN = "github"
 
 
 class GitHub:
@@ -102,7 +103,7 @@ def github(namespace: Namespace) -> Iterator[GitHub]:
         repo = server.add(REPOSITORY, f"{web}/{REPOSITORY}")
         namespace.apply_objects(
             credential(
-                GIT_SECRET,
+                _LOGIN,
                 hosts=f"{web} {server.origin}",
                 username=state.git.username,
                 password=namespace.outside.git_token,
@@ -113,7 +114,7 @@ def github(namespace: Namespace) -> Iterator[GitHub]:
             "host": web.partition("://")[2],
             "url": web,
             "apiURL": server.url,
-            "credentialsSecret": GIT_SECRET,
+            "credentialsSecret": _LOGIN,
         }
         namespace.project(
             "github",
