@@ -69,6 +69,29 @@ def _two_lines(world: World) -> None:
     world.change_model(credentialsSecret="lines")
 
 
+def _triggers(world: World, **triggers: Any) -> None:
+    world.change_project(triggers={"github": {"users": ["alice"], **triggers}})
+
+
+def _no_webhook_secret(world: World) -> None:
+    _triggers(world)
+
+
+def _webhook_without_key(world: World) -> None:
+    _triggers(world, webhookSecret="git")
+
+
+def _short_webhook_secret(world: World) -> None:
+    world.cluster.add_secret("webhook", webhookSecret="short")
+    _triggers(world, webhookSecret="webhook")
+
+
+def _half_an_app(world: World) -> None:
+    world.cluster.add_secret("app", hosts=world.git.url, appId="1")
+    (entry,) = world.project["repositoryHosts"]
+    world.change_project(repositoryHosts=[{**entry, "credentialsSecret": "app"}])
+
+
 def _plain_http(world: World) -> None:
     world.change_project(repositoryHosts=[{"host": "git.example", "url": "http://git.example"}])
 
@@ -84,6 +107,10 @@ def _plain_http(world: World) -> None:
         (_forbidden, "SecretForbidden", "bind the gateway's Role"),
         (_two_lines, "SecretInvalid", "more than one line"),
         (_plain_http, "InvalidSpec", "plain http"),
+        (_no_webhook_secret, "InvalidSpec", "triggers.github has no webhookSecret"),
+        (_webhook_without_key, "SecretInvalid", "Secret git has no key `webhookSecret`"),
+        (_short_webhook_secret, "SecretInvalid", "needs at least 16 characters"),
+        (_half_an_app, "SecretInvalid", "`appId` and `privateKey` belong together"),
     ],
 )
 async def test_each_fault_has_its_reason_within_two_seconds(
@@ -99,6 +126,17 @@ async def test_each_fault_has_its_reason_within_two_seconds(
     assert says in condition.message
     assert MODEL_KEY not in condition.message
     assert time.monotonic() - begun < 2
+
+
+async def test_a_webhooks_secret_needs_no_hosts_and_goes_nowhere(world: World) -> None:
+    world.cluster.add_secret("webhook", webhookSecret="0123456789abcdef")
+    _triggers(world, webhookSecret="webhook")
+    condition = await ready(world, lambda one: one.observed_generation == 2)
+    assert condition.status == "True"
+    (entry,) = world.project["repositoryHosts"]
+    world.change_project(repositoryHosts=[{**entry, "credentialsSecret": "webhook"}])
+    condition = await ready(world, lambda one: one.status == "False")
+    assert "does not list" in condition.message
 
 
 async def test_a_secret_that_is_created_later_makes_it_ready(world: World) -> None:

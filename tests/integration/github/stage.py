@@ -20,10 +20,12 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
+from sqlalchemy import select
 
 from claude_operator.gateway.outbox.pace import Pace
 from claude_operator.gateway.serve import Gateway
 from claude_operator.gateway.settings import Settings
+from claude_operator.gateway.store import tables
 from claude_operator.kube.client import KubeClient
 from claude_operator.kube.config import from_kubeconfig
 from claude_operator.kube.kinds import NAMESPACES, SESSIONS
@@ -163,10 +165,6 @@ class Hub:
 
     async def rows(self) -> list[Json]:
         """The deliveries on record."""
-        from sqlalchemy import select  # noqa: PLC0415
-
-        from claude_operator.gateway.store import tables  # noqa: PLC0415
-
         table = tables.github_deliveries
         query = select(table).order_by(table.c.serial)
         return await self.gateway.store.read(

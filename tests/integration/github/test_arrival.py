@@ -5,12 +5,16 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.integration.github.stage import REPOSITORY, SECRET, Hub
+from tests.integration.github.stage import SECRET, Hub
+from tests.world.github import Fault
 
 pytestmark = pytest.mark.controlplane
 
@@ -185,11 +189,11 @@ async def test_a_form_is_as_good_as_json(hub: Hub) -> None:
 
 
 async def test_it_answers_within_two_seconds_also_when_github_and_gateway_do_not(hub: Hub) -> None:
-    hub.github.faults.append(_slow())
+    hub.github.faults.append(Fault("issues/list-comments", delay=3))
     begun = time.monotonic()
     status, _ = await hub.deliver("issue_comment", hub.commented("@claude-bot go"))
     assert (status, time.monotonic() - begun < 2) == (200, True)
-    async with _hung(hub):
+    async with _busy(hub):
         begun = time.monotonic()
         status, said = await hub.deliver("issue_comment", hub.commented("@claude-bot go on"))
         assert (status, time.monotonic() - begun < 2) == (503, True), said
@@ -216,28 +220,15 @@ async def test_who_may_not_is_told_so_and_nothing_is_asked_of_github(hub: Hub) -
         assert "may not start sessions" in await hub.verdict(number)
     assert await hub.sessions() == []
     assert hub.github.sent == []
-    assert hub.repo.name == REPOSITORY
 
 
-def _slow() -> Any:
-    from tests.world.github import Fault  # noqa: PLC0415
-
-    return Fault("issues/list-comments", delay=3)
-
-
-def _hung(hub: Hub) -> Any:
-    """The database's writer is busy."""
-    from contextlib import asynccontextmanager  # noqa: PLC0415
-    from threading import Event  # noqa: PLC0415
-
-    @asynccontextmanager
-    async def hung() -> Any:
-        release = Event()
-        blocked = asyncio.create_task(hub.gateway.store.write(lambda _: release.wait(20)))
-        try:
-            yield
-        finally:
-            release.set()
-            await blocked
-
-    return hung()
+@asynccontextmanager
+async def _busy(hub: Hub) -> AsyncIterator[None]:
+    """The database's writer does something else."""
+    release = Event()
+    blocked = asyncio.create_task(hub.gateway.store.write(lambda _: release.wait(20)))
+    try:
+        yield
+    finally:
+        release.set()
+        await blocked
