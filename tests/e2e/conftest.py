@@ -15,6 +15,7 @@ from tests.cluster.cluster import NotUpError
 from tests.cluster.files import lock
 from tests.cluster.fixtures import TEST_CLUSTER, why_no_cluster
 from tests.cluster.places import cache_dir
+from tests.e2e.api import Api
 from tests.e2e.namespace import Namespace
 from tests.e2e.outside import OutsideView
 from tests.e2e.watch import SessionWatch
@@ -70,6 +71,11 @@ def watch(stack: Stack) -> Iterator[SessionWatch]:
     made.start()
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="package")
+def api(stack: Stack, watch: SessionWatch) -> Api:
+    return Api(stack, watch)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,11 @@ def write(path: str, content: str) -> ToolCall:
     return ToolCall(name="Write", input={"file_path": f"${{CWD}}/{path}", "content": content})
 
 
+def conclude(summary: str, *next_steps: str) -> ToolCall:
+    """The answer that sessions over HTTP are asked for at their end."""
+    return ToolCall(name="StructuredOutput", input={"summary": summary, "nextSteps": list(next_steps)})
+
+
 def step(*tools: ToolCall, text: str = "", **fields: Any) -> Step:
     """One answer of the model; further fields are those of `Step`."""
     return Step(text=(text,) if text else (), tools=tools, **fields)

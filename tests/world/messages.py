@@ -43,6 +43,8 @@ ERROR_TYPES: Mapping[int, str] = {
 _STEERING = "The user sent a new message while you were working:"
 # So it goes on after a broken stream of which whole blocks have survived.
 _CUT_OFF = "Your response above was cut off mid-stream."
+# So it fills the place of an answer in a conversation that is resumed after an interrupt.
+_FILLER = "No response requested."
 # Without a marker in it: a summary goes into the prompts of dependents, where it would be played.
 _NO_SCRIPT = (
     "I am the scripted model of the test world. Name a scenario or write a script into the prompt "
@@ -98,7 +100,8 @@ def _locate(messages: Sequence[Message]) -> tuple[Marker | None, int, int]:
     for index, message in enumerate(messages):
         if message.role == "assistant":
             # The remains of a broken stream are no answer: the step is played again.
-            answers += 0 if _was_cut_off(messages, index) else 1
+            filler = [block.get("text") for block in blocks(message)] == [_FILLER]
+            answers += 0 if filler or _was_cut_off(messages, index) else 1
             continue
         for block in blocks(message):
             text = str(block.get("text", "")) if block.get("type") == "text" else ""

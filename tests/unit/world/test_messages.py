@@ -100,6 +100,16 @@ def test_the_remains_of_a_broken_stream_are_no_answer() -> None:
     assert played(user(THREE), assistant(call), both) == ("three", 1, ("1",))
 
 
+def test_what_fills_the_place_of_an_answer_is_none() -> None:
+    # An interrupted conversation, resumed.
+    filler: JsonValue = [{**text("No response requested."), "cache_control": {"type": "ephemeral"}}]
+    assert played(user(THREE), assistant("0"), user("x"), assistant(filler), user("Go on.")) == (
+        "three",
+        1,
+        ("1",),
+    )
+
+
 def test_files_that_were_read_and_prompts_of_sub_agents_do_not_count() -> None:
     marker = "[[scenario:nonesuch]] [[script: broken"
     call: JsonValue = [{"type": "tool_use", "id": "t", "name": "Agent", "input": {"prompt": marker}}]
