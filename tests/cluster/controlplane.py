@@ -1,7 +1,7 @@
 """etcd and an API server, ready in about three seconds: cheap enough for every test session to own one.
 
 Each component is a plain process with its own log. Everything is in one directory, so two control planes live
-side by side; the ports are chosen once and kept there, so a restarted component is found where it was.
+side by side; its ports are kept there once it was ready, so a restarted component is found where it was.
 """
 
 import ipaddress
@@ -24,6 +24,9 @@ from tests.cluster.waiting import wait_until
 
 READY_SECONDS = 60.0
 _PORTS = ("etcd", "etcd-peer", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+_PORT_TRIES = 3
+_TAKEN = "address already in use"
+_RECORD = "ports.json"
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -87,11 +90,11 @@ class ControlPlane:
             build.GoMissingError: its programs are not cached and can't be built.
         """
         binaries = Binaries.for_control_plane()
-        recorded = directory / "ports.json"
+        recorded = directory / _RECORD
         if recorded.exists():
             chosen: dict[str, int] = json.loads(recorded.read_text())
         else:
-            chosen = ports.choose(_PORTS, address=options.address)
+            chosen = ports.choose(_PORTS)
             write_json(recorded, chosen)
         return cls(directory, options, binaries, Authority.open(directory / "pki"), chosen)
 
@@ -134,6 +137,26 @@ class ControlPlane:
             RuntimeError: a component died; its last words are in the message.
             TimeoutError: it was not ready within 60 s.
         """
+        for _ in range(_PORT_TRIES - 1):
+            try:
+                return self._up()
+            except RuntimeError:
+                if not self._move():
+                    raise
+        return self._up()
+
+    def _move(self) -> bool:
+        """After a start that failed because somebody took a port: choose others, unless they are known."""
+        if self._ready.exists() or not any(_TAKEN in process.tail() for process in self.processes):
+            return False
+        self.stop()
+        for process in self.processes:
+            process.log.unlink(missing_ok=True)
+        self.ports.update(ports.choose(_PORTS))
+        write_json(self.directory / _RECORD, self.ports)
+        return True
+
+    def _up(self) -> None:
         begun = time.monotonic()
         self._write_configuration()
         administrator = self.authority.client("admin", user="admin", groups=["system:masters"])
@@ -153,6 +176,12 @@ class ControlPlane:
                     name,
                     begun,
                 )
+        self._ready.touch()
+
+    @property
+    def _ready(self) -> Path:
+        """There once it was ready: from then on others know its ports."""
+        return self.directory / "ready"
 
     def stop(self) -> None:
         """Stop all of it; the directory stays, for its logs and for another `up`."""

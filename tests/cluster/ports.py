@@ -11,8 +11,10 @@ from collections.abc import Sequence
 _RANGE = range(20_000, 30_000)
 
 
-def choose(names: Sequence[str], *, address: str) -> dict[str, int]:
-    """One free port for each name, at `address`.
+def choose(names: Sequence[str]) -> dict[str, int]:
+    """One port for each name that is free at every address of the machine.
+
+    Nothing keeps it free until it is used: who starts servers there has to be ready to choose again.
 
     Raises:
         RuntimeError: no free port was found in 200 tries.
@@ -25,10 +27,11 @@ def choose(names: Sequence[str], *, address: str) -> dict[str, int]:
             # As servers do; without it a port in TIME_WAIT looks taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((address, port))
+                # Fails when any single address has a listener.
+                probe.bind(("0.0.0.0", port))
             except OSError:
                 continue
         chosen[names[len(chosen)]] = port
     if len(chosen) < len(names):
-        raise RuntimeError(f"no free ports at {address} in {_RANGE.start}-{_RANGE.stop - 1}")
+        raise RuntimeError(f"no free ports in {_RANGE.start}-{_RANGE.stop - 1}")
     return chosen

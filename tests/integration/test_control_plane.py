@@ -1,11 +1,13 @@
 """A control plane without a node: what it serves and records, and that several live side by side."""
 
 import json
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import ports
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.fixtures import control_plane
 from tests.cluster.processes import Process
@@ -73,3 +75,18 @@ def test_a_component_that_dies_is_reported_with_its_words(tmp_path: Path) -> Non
     # The survivors of the failed start can't outlive this test run, but need not wait for its end.
     for record in tmp_path.glob("*.pid"):
         Process(record.stem, tmp_path).kill()
+
+
+@pytest.mark.controlplane
+def test_a_port_that_somebody_took_meanwhile_is_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose = ports.choose
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        taken = theirs.getsockname()[1]
+        choices = [{"kube-scheduler": taken}, {}]
+        monkeypatch.setattr(ports, "choose", lambda names: choose(names) | choices.pop(0))
+        with ControlPlane.start(tmp_path) as plane:
+            assert "default" in plane.kubectl.run("get", "namespaces")
+            assert plane.ports["kube-scheduler"] != taken
+    assert choices == []

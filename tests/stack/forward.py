@@ -49,7 +49,7 @@ class Forward:
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.process.alive:
             return
-        port = choose([self.name], address="127.0.0.1")[self.name]
+        port = choose([self.name])[self.name]
         self._port_file.write_text(str(port))
         forward = [str(kubectl.binary), "--kubeconfig", str(kubectl.kubeconfig), "-n", SYSTEM_NAMESPACE]
         forward += ["port-forward", "--address", "127.0.0.1", f"service/{self.service}"]

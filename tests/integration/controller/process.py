@@ -46,7 +46,7 @@ class ControllerProcess:
     name: str
     log: Path
     environment: Mapping[str, str]
-    health_port: int = field(default_factory=lambda: ports.choose(("health",), address="127.0.0.1")["health"])
+    health_port: int = field(default_factory=lambda: ports.choose(("health",))["health"])
     launch: Callable[[Mapping[str, str], Path], Awaitable[Started]] = as_a_program
     _process: Started | None = None
 

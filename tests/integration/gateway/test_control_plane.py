@@ -76,7 +76,7 @@ class Process:
     """`claude-operator gateway`."""
 
     def __init__(self, plane: ControlPlane, folder: Path) -> None:
-        self.ports = ports.choose(("session", "internal", "connect"), address="127.0.0.1")
+        self.ports = ports.choose(("session", "internal", "connect"))
         self._plane = plane
         self._folder = folder
         self._log = folder / "gateway.log"

@@ -24,7 +24,7 @@ class ShimProcess:
 
     log: Path
     environment: Mapping[str, str]
-    port: int = field(default_factory=lambda: ports.choose(("shim",), address="127.0.0.1")["shim"])
+    port: int = field(default_factory=lambda: ports.choose(("shim",))["shim"])
     _process: asyncio.subprocess.Process | None = None
 
     @property
