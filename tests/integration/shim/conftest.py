@@ -1,23 +1,16 @@
 """A real API server with the CRDs; the shim is a real process in front of it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.fixtures import why_no_control_plane
-from tests.integration.controller.conftest import prepared
+from tests.integration.controller.conftest import control_plane
 from tests.integration.shim.stage import Stage, staged
 
-
-@pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    if reason := why_no_control_plane():
-        pytest.skip(reason)
-    with ControlPlane.start(tmp_path_factory.mktemp("control-plane")) as plane:
-        prepared(plane)
-        yield plane
+# Fixtures are found by name in the module that uses them.
+__all__ = ["control_plane"]
 
 
 @pytest.fixture
