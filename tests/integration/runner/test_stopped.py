@@ -87,9 +87,7 @@ async def test_goes_on_from_the_checkpoint_that_sigterm_left(world: World) -> No
         text=("I go on.",),
         tools=(ToolCall(name="Bash", input={"command": "git status --porcelain; git log --format=%s -1"}),),
     )
-    # The CLI itself puts an answer into an interrupted conversation; it counts as the third step.
-    interrupted = Step(text=("never",))
-    first = assignment(script(WORK, HANG, interrupted, finish, Step(text=("All done",))))
+    first = assignment(script(WORK, HANG, finish, Step(text=("All done",))))
     gateway = await world.gateway(first)
     pod = await world.pod(gateway, {"CLAUDE_RUNNER_CHECKPOINT_SECONDS": "3600"})
     await until_exists(pod.workspace / "hanging")
@@ -116,7 +114,7 @@ async def test_goes_on_from_the_checkpoint_that_sigterm_left(world: World) -> No
     assert world.read("claude/first-abcde", "untracked.txt") == "new\n"
     # The conversation too: the script went on where it was instead of at its first step.
     steps = [record.details.get("step") for record in world.model.requests.since(0)]
-    assert steps[-2:] == [3, 4]
+    assert steps[-2:] == [2, 3]
     assert [event.data["is_error"] for event in gateway.told.of("cli.result")] == [False]
 
 
