@@ -133,7 +133,8 @@ async def refusal(plane: ControlPlane, *command: str, stdin: Object | None = Non
 async def until_refused(plane: ControlPlane, manifest: Object, words: str) -> None:
     """A policy is compiled a moment after it is there."""
     async with asyncio.timeout(20):
-        while words not in await refusal(plane, "create", "-f", "-", stdin=manifest):  # noqa: ASYNC110 - nobody tells
+        create = ("create", "-f", "-")
+        while words not in await refusal(plane, *create, stdin=manifest):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.05)
 
 
@@ -141,7 +142,7 @@ async def test_without_the_policies_anybodys_pod_ends_a_session(stage: Stage) ->
     for name, owned in (("owned", True), ("adopted", False)):
         job, real = await running(stage, name)
         await until_younger_than(real)
-        # By its owner our controller takes it for the Job's; by the Job's own selector the Job controller does.
+        # By its owner our controller takes it for the Job's, by the Job's selector the Job controller does.
         labels = {**job["metadata"]["labels"], **job["spec"]["selector"]["matchLabels"]}
         forged = forged_pod(job, f"forged-{name}", labels=labels, owned=owned)
         made = await stage.client.create(PODS, forged, namespace=stage.namespace)

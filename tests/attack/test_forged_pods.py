@@ -150,7 +150,7 @@ async def test_with_them_there_is_neither_such_a_pod_nor_such_a_token(plane: Con
     dry = ("create", "--dry-run=server", "-f", "-")
     account = ("claude-session", "team", "claude-gateway")
     attempts: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
-        "the service account claude-session and the label claude-operator.dev/session-uid belong to": lambda: (
+        "the service account claude-session and the label claude-operator.dev/session-uid belong": lambda: (
             kubectl(plane, *dry, stdin=forged(job, "impostor"))
         ),
         "Jobs of sessions (by service account, label or owner) are made and changed by": lambda: kubectl(
