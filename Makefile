@@ -67,7 +67,7 @@ test-attack: .venv/.synced ## Hostile pods, repositories and people; each attack
 
 .PHONY: test-schema
 test-schema: .venv/.synced ## 10,000 generated requests against the OpenAPI document that the shim serves
-	@SCHEMA_CASES=10000 $(PY) -m pytest -rP tests/integration/shim/test_schema.py
+	@SCHEMA_CASES=10000 $(PY) -m pytest -rP tests/integration/shim/test_schema.py tests/integration/github/test_schema.py
 
 .PHONY: lint
 lint: .venv/.synced ## Format, lint, types, layers, generated files

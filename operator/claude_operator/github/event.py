@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from yarl import URL
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 
 
 Moment = AwareDatetime | None
+
+Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
+"""Of an issue, pull request or comment; no larger than JSON readers agree on."""
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
 
 
 class _Part(BaseModel):
@@ -80,7 +84,7 @@ class Repository(_Part):
 class Comment(_Part):
     """A comment of any kind."""
 
-    id: int
+    id: Number
     body: Text = ""
     user: Account | None = None
     html_url: str = ""
@@ -94,7 +98,7 @@ class Comment(_Part):
 class Review(_Part):
     """A review's own text."""
 
-    id: int
+    id: Number
     body: Text = ""
     user: Account | None = None
     html_url: str = ""
@@ -104,7 +108,7 @@ class Review(_Part):
 class Issue(_Part):
     """An issue, or a pull request seen as one."""
 
-    number: int
+    number: Number
     title: Text = ""
     body: Text = ""
     user: Account | None = None
@@ -116,7 +120,7 @@ class Issue(_Part):
 class PullRequest(_Part):
     """A pull request within an event about one of its comments."""
 
-    number: int
+    number: Number
     title: Text = ""
     body: Text = ""
     user: Account | None = None
@@ -132,7 +136,7 @@ class Ref(_Part):
 class SuitePull(_Part):
     """A pull request that a suite's commit is the head of."""
 
-    number: int
+    number: Number
     head: Ref = Ref()
 
 
@@ -140,7 +144,7 @@ class CheckSuite(_Part):
     """The checks that one App made for a commit."""
 
     id: int = 0
-    head_sha: str
+    head_sha: Commit
     conclusion: str | None = None
     updated_at: Moment = None
     pull_requests: list[SuitePull] = []

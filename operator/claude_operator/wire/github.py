@@ -18,9 +18,10 @@ from typing import Annotated
 
 from pydantic import Base64Bytes, Field
 
+from claude_operator.github.event import Commit, Number
 from claude_operator.resources.model import Name
 from claude_operator.resources.project import GitHubTriggers
-from claude_operator.wire.message import MAX_COUNT, Message
+from claude_operator.wire.message import Message
 
 DELIVERIES_PATH = "/internal/v1/github/deliveries"
 
@@ -44,10 +45,6 @@ class Arrival(Message):
     """Without parameters."""
     body: Base64Bytes
     """Byte for byte: they are what is signed."""
-
-
-Number = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40,64}$")]
 
 
 class KeptDelivery(Message):
