@@ -69,6 +69,12 @@ test-attack: .venv/.synced ## Hostile pods, repositories and people; each attack
 test-schema: .venv/.synced ## 10,000 generated requests against the OpenAPI document that the shim serves
 	@SCHEMA_CASES=10000 $(PY) -m pytest -rP tests/integration/shim/test_schema.py tests/integration/github/test_schema.py
 
+.PHONY: bench
+bench: .venv/.synced ## Measure controller, gateway and shim (minutes); compare within one run only
+	@$(PY) -m tests.integration.controller.measure 300
+	@$(PY) -m tests.integration.gateway.measure
+	@SHIM_SESSIONS=10000 SHIM_SECONDS=60 $(PY) -m pytest -q -rP tests/integration/shim/test_scale.py
+
 .PHONY: lint
 lint: .venv/.synced ## Format, lint, types, layers, generated files
 	@.venv/bin/ruff format --check --quiet .
