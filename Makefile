@@ -19,7 +19,7 @@ SIDE_BY_SIDE := --numprocesses=logical --maxprocesses=4 --no-loadscope-reorder
 
 .PHONY: help
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/[$$]{2}/$$/' | expand -t 16
 
 $(UV):
 	@echo "==> installing uv $(UV_VERSION) into $(CACHE)"
