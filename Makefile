@@ -48,9 +48,13 @@ demo-down: .venv/.synced ## Remove everything that the demo started
 env: .venv/.synced ## Print the shell variables of the demo: eval "$$(make -s env)"
 	@$(PY) -m tests.demo env
 
-.PHONY: test
-test: lint ## Every check and every test that this machine can run
+.PHONY: prepare
+prepare: .venv/.synced ## Install and build what tests need, as far as this machine can (minutes, once)
 	@$(PY) -m tests.world claude-code >/dev/null || echo "tests with the real CLI will be skipped"
+	@$(PY) -m tests.cluster prepare
+
+.PHONY: test
+test: lint prepare ## Every check and every test that this machine can run
 	@$(PY) -m pytest $(SIDE_BY_SIDE)
 
 .PHONY: test-unit
@@ -58,11 +62,11 @@ test-unit: lint ## The tests that need nothing but Python
 	@$(PY) -m pytest tests/unit
 
 .PHONY: test-crash
-test-crash: .venv/.synced ## Exactly once: the controller killed before and after every single call (minutes)
+test-crash: prepare ## Exactly once: the controller killed before and after every single call (minutes)
 	@$(PY) -m pytest tests/crash
 
 .PHONY: test-attack
-test-attack: .venv/.synced ## Hostile pods, repositories and people; each attack shown to work undefended (minutes)
+test-attack: prepare ## Hostile pods, repositories and people; each attack shown to work undefended (minutes)
 	@$(PY) -m pytest tests/attack
 
 .PHONY: test-schema

@@ -18,8 +18,8 @@ import yaml
 from claude_operator.engine.job import job_name
 from claude_operator.engine.views import parse_time
 from claude_operator.kube.kinds import JOBS, PODS
+from tests.cluster.ability import why_no_control_plane
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.fixtures import why_no_control_plane
 from tests.cluster.kubectl import KubectlError
 from tests.integration.controller.conftest import prepared
 from tests.integration.controller.stage import Stage, staged

@@ -10,8 +10,11 @@ from typing import get_args
 
 import click
 
-from tests.cluster import environment, images
-from tests.cluster.cluster import Cluster, NotUpError, ProviderName
+from tests.cluster import buildah, environment, images, kind
+from tests.cluster.ability import why_no_cluster, why_no_control_plane
+from tests.cluster.build import Binaries
+from tests.cluster.cluster import KUBECONFIG_VARIABLE, Cluster, NotUpError, ProviderName
+from tests.cluster.native import ensure_parts
 from tests.cluster.places import DEFAULT_NAME
 from tests.cluster.progress import say
 
@@ -34,6 +37,24 @@ def up(name: str, kubeconfig: Path | None, provider: ProviderName | None, *, wit
     if with_images:
         _print_images(cluster)
     say(f'ready: eval "$({Path(sys.executable).name} -m tests.cluster env --name {name})"')
+
+
+@cli.command()
+def prepare() -> None:
+    """Install and build what tests need of a cluster, as far as this machine can.
+
+    The first time it takes minutes: more than a test may, and with the reason why it waits on the screen.
+    """
+    if reason := why_no_control_plane():
+        say(f"{reason}: tests that need one will be skipped")
+        return
+    Binaries.for_control_plane()
+    if reason := why_no_cluster():
+        say(f"{reason}: tests that need one will be skipped")
+    elif not os.environ.get(KUBECONFIG_VARIABLE) and not kind.available():
+        ensure_parts()
+        for image in images.ALL:
+            buildah.build(image)
 
 
 @cli.command()

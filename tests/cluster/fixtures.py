@@ -4,45 +4,19 @@ The control plane is made once per test session, the cluster once per module tha
 What a machine can't do is skipped with the reason; what it can do and fails at is an error.
 """
 
-import os
-import shutil
-import sys
 from collections.abc import Iterator
 from hashlib import sha256
 
 import pytest
 
-from tests.cluster import build, kind, packages
-from tests.cluster.cluster import KUBECONFIG_VARIABLE, Cluster, NotUpError
+from tests.cluster.ability import why_no_cluster, why_no_control_plane
+from tests.cluster.cluster import Cluster, NotUpError
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.files import lock
 from tests.cluster.places import REPOSITORY, cache_dir
 
 # One per checkout: what a killed run has left behind is found by its name, and removed by the next.
 TEST_CLUSTER = f"tests-{sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"
-
-
-def why_no_control_plane() -> str | None:
-    """The reason why a control plane can't be had on this machine; None when it can."""
-    if sys.platform != "linux":
-        return "a control plane needs Linux"
-    if shutil.which("go") is None and not all(p.cached for p in (build.KUBERNETES, build.ETCD)):
-        return "a control plane needs Go in PATH, to build Kubernetes once"
-    return None
-
-
-def why_no_cluster() -> str | None:
-    """The reason why no whole cluster can be had on this machine; None when it can."""
-    if os.environ.get(KUBECONFIG_VARIABLE) or kind.available():
-        return None
-    if reason := why_no_control_plane():
-        return reason
-    if os.geteuid() != 0:
-        return f"a native cluster needs root (or name a cluster in {KUBECONFIG_VARIABLE})"
-    wanted = packages.missing({**packages.NODE, **packages.IMAGES})
-    if wanted and shutil.which("apt-get") is None:
-        return f"a native cluster needs {', '.join(wanted)}, and there is no apt-get to install them"
-    return None
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,19 @@ class NotRootError(RuntimeError):
     """Namespaces, mounts and network devices need root."""
 
 
+def ensure_parts() -> None:
+    """Install and build, once, what every native cluster is made of.
+
+    Raises:
+        packages.PackagesMissingError: a Debian package is missing and can't be installed.
+        build.GoMissingError: the programs are not cached and can't be built.
+    """
+    packages.ensure(packages.NODE)
+    for program in (PAUSE, COREDNS):
+        program.build()
+    Binaries.for_control_plane()
+
+
 @dataclass(frozen=True, slots=True)
 class Native:
     """A native cluster, kept in `state`."""
@@ -69,10 +82,7 @@ class Native:
         """
         if os.geteuid() != 0:
             raise NotRootError("a native cluster makes namespaces and network devices: run as root")
-        packages.ensure(packages.NODE)
-        for program in (PAUSE, COREDNS):
-            program.build()
-        Binaries.for_control_plane()
+        ensure_parts()
         plan = addresses.claim(self.state)
         sandbox = self._sandbox()
         with step("making the node's namespaces and network"):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cluster.ability import why_no_cluster
 from tests.cluster.cluster import NotUpError
 from tests.cluster.files import lock
-from tests.cluster.fixtures import TEST_CLUSTER, why_no_cluster
+from tests.cluster.fixtures import TEST_CLUSTER
 from tests.cluster.places import cache_dir
 from tests.e2e.api import Api
 from tests.e2e.namespace import Namespace

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.fixtures import why_no_cluster
+from tests.cluster.ability import why_no_cluster
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.places import REPOSITORY, cache_dir
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.ability import why_no_control_plane
 from tests.cluster.controlplane import ControlPlane
-from tests.cluster.fixtures import why_no_control_plane
 from tests.integration.controller.stage import Stage, staged
 
 CRDS = Path(__file__).parents[3] / "crds"
