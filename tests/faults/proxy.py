@@ -137,6 +137,9 @@ class FaultProxy:
             await self._runner.cleanup()
         if self._session is not None:
             await self._session.close()
+            # Aborted connections are closed by the loop in its next rounds: TLS first, then the socket.
+            for _round in range(3):
+                await asyncio.sleep(0)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
@@ -208,8 +211,13 @@ class FaultProxy:
                     return web.Response(status=answer.status, body=payload, headers=_headers(answer.headers))
                 response = web.StreamResponse(status=200, headers=_headers(answer.headers))
                 await response.prepare(request)
-                with self.views.stream(call.resource) as stream:
-                    await self._stream(answer, response, stream)
+                try:
+                    with self.views.stream(call.resource) as stream:
+                        await self._stream(answer, response, stream)
+                finally:
+                    # A polite TLS shutdown would wait for a server that goes on sending, longer than we live.
+                    if answer.connection is not None and answer.connection.transport is not None:
+                        answer.connection.transport.abort()
                 return response
         except (aiohttp.ClientError, OSError):
             return _cut(request)

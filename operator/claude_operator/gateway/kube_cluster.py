@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -201,8 +202,9 @@ async def _until_synced(watch: ListWatch) -> AsyncIterator[ProjectChange | None]
 
     async def read() -> None:
         try:
-            async for event in watch.events():
-                await queue.put(_change(event.change, event.object))
+            async with aclosing(watch.events()) as events:
+                async for event in events:
+                    await queue.put(_change(event.change, event.object))
         except ApiError as error:
             await queue.put(error)
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +22,7 @@ from claude_operator.kube import request as build
 from claude_operator.kube.errors import UNREACHABLE, ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from claude_operator.kube.client import KubeClient
     from claude_operator.kube.request import Selection
@@ -94,7 +95,7 @@ class ListWatch:
         self._passes_in_vain = 0
         """Since a watch last delivered anything."""
 
-    async def events(self) -> AsyncIterator[WatchEvent]:
+    async def events(self) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes until the reader stops.
 
         Transient failures are repeated with growing pauses, without end: `last_seen` shows them.
@@ -105,8 +106,9 @@ class ListWatch:
         self.last_seen = time.monotonic()
         while True:
             try:
-                async for event in self._pass():
-                    yield event
+                async with aclosing(self._pass()) as events:
+                    async for event in events:
+                        yield event
             except ApiError as error:
                 if error.expired:
                     log.info("%s: the watch is too old to go on; listing again", self._selection.kind.plural)
@@ -123,16 +125,18 @@ class ListWatch:
         ceiling = min(self._longest_pause, _SHORTEST_PAUSE * 2 ** min(self._passes_in_vain, 16))
         return random.uniform(ceiling / 2, ceiling)  # noqa: S311 - spreads load, guards nothing
 
-    async def _pass(self) -> AsyncIterator[WatchEvent]:
+    async def _pass(self) -> AsyncGenerator[WatchEvent, None]:
         """One list, if needed, and one watch request."""
         if not self._version:
-            async for event in self._list():
-                yield event
+            async with aclosing(self._list()) as events:
+                async for event in events:
+                    yield event
             self.synced.set()
-        async for event in self._watch():
-            yield event
+        async with aclosing(self._watch()) as events:
+            async for event in events:
+                yield event
 
-    async def _list(self) -> AsyncIterator[WatchEvent]:
+    async def _list(self) -> AsyncGenerator[WatchEvent, None]:
         present: set[_Key] = set()
         version = ""
         async for page in self._client.pages(self._selection, limit=self._page):
@@ -146,21 +150,24 @@ class ListWatch:
             yield self._forget(key)
         self._version = version
 
-    async def _watch(self) -> AsyncIterator[WatchEvent]:
+    async def _watch(self) -> AsyncGenerator[WatchEvent, None]:
         # Spread over minutes, so that a fleet of watches does not reconnect at the same moment.
         lifetime = random.randint(300, 600)  # noqa: S311 - likewise
         request = build.watch(self._selection, resource_version=self._version, timeout_seconds=lifetime)
-        async for line in self._client.transport.stream(request, inactivity=self._inactivity):
-            self.last_seen = time.monotonic()
-            try:
-                message = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                # Cut in the middle by a proxy: what follows can't be trusted, the version before it can.
-                raise ApiError(
-                    status=UNREACHABLE, reason="BrokenStream", message=f"{request}: {error}"
-                ) from error
-            for event in self._read(request, message):
-                yield event
+        # Each generator closes the one that it reads: left to the garbage collector, a reader that stops
+        # would leave its connection open for some rounds of the loop, and for ever when that ends before.
+        async with aclosing(self._client.transport.stream(request, inactivity=self._inactivity)) as lines:
+            async for line in lines:
+                self.last_seen = time.monotonic()
+                try:
+                    message = orjson.loads(line)
+                except orjson.JSONDecodeError as error:
+                    # Cut in the middle by a proxy: what follows can't be trusted, the version before it can.
+                    raise ApiError(
+                        status=UNREACHABLE, reason="BrokenStream", message=f"{request}: {error}"
+                    ) from error
+                for event in self._read(request, message):
+                    yield event
 
     def _read(self, request: build.Request, message: dict[str, Any]) -> Iterator[WatchEvent]:
         item = message["object"]

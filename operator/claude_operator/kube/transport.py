@@ -17,7 +17,7 @@ from claude_operator.kube.errors import UNREACHABLE, ApiError
 from claude_operator.kube.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from types import TracebackType
 
     from aiohttp.client_middlewares import ClientHandlerType
@@ -95,7 +95,7 @@ class Transport:
                     raise
             await asyncio.sleep(wait)
 
-    async def stream(self, request: Request, *, inactivity: float) -> AsyncIterator[bytes]:
+    async def stream(self, request: Request, *, inactivity: float) -> AsyncGenerator[bytes, None]:
         """The lines of an endless answer, as they come; not retried.
 
         Args:

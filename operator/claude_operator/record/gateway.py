@@ -6,6 +6,7 @@ only whether there is an answer, so every failure becomes GatewayUnavailable wit
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 from urllib.parse import quote
 
@@ -166,8 +167,9 @@ class Gateway:
         target = f"{SESSIONS_PATH}/{quote(uid, safe='')}/events?after={after}&follow={int(follow)}"
         request = Request("GET", target)
         try:
-            async for line in self._transport.stream(request, inactivity=_SILENCE_SECONDS):
-                yield RecordedEvent.model_validate_json(line)
+            async with aclosing(self._transport.stream(request, inactivity=_SILENCE_SECONDS)) as lines:
+                async for line in lines:
+                    yield RecordedEvent.model_validate_json(line)
         except ApiError as error:
             if error.not_found:
                 return

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from claude_operator.kube.client import KubeClient
@@ -35,16 +36,17 @@ class History:
             raise
 
     async def _follow(self) -> None:
-        async for event in self._watch.events():
-            name = event.object["metadata"]["name"]
-            async with self._changed:
-                if event.change is Change.DELETED:
-                    self.objects.pop(name, None)
-                    self.deleted.append(name)
-                else:
-                    self.objects[name] = event.object
-                    self.versions[name].append(event.object)
-                self._changed.notify_all()
+        async with aclosing(self._watch.events()) as events:
+            async for event in events:
+                name = event.object["metadata"]["name"]
+                async with self._changed:
+                    if event.change is Change.DELETED:
+                        self.objects.pop(name, None)
+                        self.deleted.append(name)
+                    else:
+                        self.objects[name] = event.object
+                        self.versions[name].append(event.object)
+                    self._changed.notify_all()
 
     async def find(self, wanted: Callable[[Object], bool], *, what: str, seconds: float = SECONDS) -> Object:
         """The first object, present or to come, that is wanted."""

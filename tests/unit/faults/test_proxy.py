@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,10 +160,11 @@ class Seen:
         self._watch = ListWatch(client, Selection(PODS), longest_pause=0.01)
 
     async def run(self) -> None:
-        async for event in self._watch.events():
-            async with self._more:
-                self.events.append(_told(event))
-                self._more.notify_all()
+        async with aclosing(self._watch.events()) as events:
+            async for event in events:
+                async with self._more:
+                    self.events.append(_told(event))
+                    self._more.notify_all()
 
     async def until(self, *events: str) -> None:
         async with asyncio.timeout(5), self._more:

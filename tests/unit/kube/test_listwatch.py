@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -26,10 +26,11 @@ class Reader:
 
     async def run(self) -> None:
         try:
-            async for event in self.watch.events():
-                async with self._changed:
-                    self.events.append(event)
-                    self._changed.notify_all()
+            async with aclosing(self.watch.events()) as events:
+                async for event in events:
+                    async with self._changed:
+                        self.events.append(event)
+                        self._changed.notify_all()
         except ApiError as error:
             self.error = error
 
